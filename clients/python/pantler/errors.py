@@ -1,0 +1,157 @@
+"""What a call can fail with, as one tree.
+
+    PantlerError
+    ├── InvalidArgument       fields are out of range: correct the call
+    ├── NotFound              the namespace is not configured, and the server is strict
+    ├── FailedPrecondition    other data stands in the key's place, or the configuration is wrong
+    ├── ResourceExhausted     Redis or the server is full, or the answer is too large
+    ├── Unavailable           the server or its Redis is away: try again after `retry_after`
+    │   └── OutcomeUnknown    … and whether a write took effect is unknown
+    ├── DeadlineExceeded      the time was up: allow more
+    ├── InternalError         a defect in the server: report it with `request_id`
+    └── PartialFailure        some items of a batch failed: `results` has the others
+
+`reason` is a name of `pantler.v1.errors_pb2.ErrorReason`, whose comments say more; it is empty
+where the error did not come from Pantler itself (no connection, say).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+
+class PantlerError(Exception):
+    """The root, and what has no class of its own."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.request_id = request_id
+        """What the server's log has the call under."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field that is out of range: its path in the request, and what it must be."""
+
+    path: str
+    description: str
+
+
+class InvalidArgument(PantlerError):
+    """One or more fields are out of range; nothing was done. Correct the call."""
+
+    violations: tuple[FieldViolation, ...] = ()
+
+
+class NotFound(PantlerError):
+    """The namespace is not configured, and the server is strict. Add it, or correct its name."""
+
+
+class FailedPrecondition(PantlerError):
+    """Data that Pantler did not write stands in the key's place, or the configuration is wrong."""
+
+
+class ResourceExhausted(PantlerError):
+    """Redis or the server is full, or the answer would be too large. Ask for less, or give more."""
+
+
+class Unavailable(PantlerError):
+    """The server or its Redis can't be reached; nothing was done. Try again after `retry_after`."""
+
+    retry_after: timedelta = timedelta(0)
+
+
+class OutcomeUnknown(Unavailable):
+    """Redis went away with a write under way: it took effect or it did not. Repeat the call only if
+    twice is as good as once; a plain set and a delete are."""
+
+
+class DeadlineExceeded(PantlerError):
+    """The time was up before there was an answer. Allow more with `timeout`."""
+
+
+class InternalError(PantlerError):
+    """A defect in the server. Report it with `request_id`."""
+
+
+class PartialFailure(PantlerError):
+    """Some items of a batch failed. Nothing of the others is lost: they stand in `results`."""
+
+    def __init__(self, results: Mapping[str, object], errors: Mapping[str, PantlerError]) -> None:
+        first_key, first = next(iter(errors.items()))
+        super().__init__(f"{len(errors)} items failed, the first is {first_key!r}: {first}")
+        self.results = dict(results)
+        """What the call would have returned, without the items that failed."""
+        self.errors = dict(errors)
+        """The error of each item that failed, by its key."""
+
+
+_CLASSES: dict[int, type[PantlerError]] = {
+    code_pb2.INVALID_ARGUMENT: InvalidArgument,
+    code_pb2.NOT_FOUND: NotFound,
+    code_pb2.FAILED_PRECONDITION: FailedPrecondition,
+    code_pb2.RESOURCE_EXHAUSTED: ResourceExhausted,
+    code_pb2.UNAVAILABLE: Unavailable,
+    code_pb2.DEADLINE_EXCEEDED: DeadlineExceeded,
+    code_pb2.INTERNAL: InternalError,
+}
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> PantlerError:
+    """The error of a call that failed."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it reads what both kinds have
+    if status is None:
+        code: int = error.code().value[0]
+        status = status_pb2.Status(code=code, message=error.details() or error.code().name)
+    return from_status(status)
+
+
+def from_status(status: status_pb2.Status) -> PantlerError:
+    """The error that a status says: of a call, or of an item of a batch."""
+    info, bad, retry, request = (
+        _detail(status, kind())
+        for kind in (
+            error_details_pb2.ErrorInfo,
+            error_details_pb2.BadRequest,
+            error_details_pb2.RetryInfo,
+            error_details_pb2.RequestInfo,
+        )
+    )
+    chosen = _CLASSES.get(status.code, PantlerError)
+    if info.reason == "ERROR_REASON_OUTCOME_UNKNOWN":
+        chosen = OutcomeUnknown
+    error = chosen(
+        status.message, reason=info.reason, metadata=info.metadata, request_id=request.request_id
+    )
+    if isinstance(error, InvalidArgument):
+        error.violations = tuple(_violations(bad.field_violations))
+    if isinstance(error, Unavailable):
+        error.retry_after = retry.retry_delay.ToTimedelta()
+    return error
+
+
+def _violations(
+    found: Iterable[error_details_pb2.BadRequest.FieldViolation],
+) -> Iterable[FieldViolation]:
+    return (FieldViolation(violation.field, violation.description) for violation in found)
+
+
+def _detail(status: status_pb2.Status, message: "error_details_pb2.Any") -> "error_details_pb2.Any":
+    """The status's detail of the message's type; the message itself, empty, if there is none."""
+    for detail in status.details:
+        if detail.Unpack(message):
+            break
+    return message

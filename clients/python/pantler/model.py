@@ -1,0 +1,24 @@
+"""What the client gives back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored value. Times are by Redis's clock, in UTC."""
+
+    value: bytes
+    version: int
+    """Identifies this write of the key; it says nothing about order."""
+    create_time: datetime
+    expire_time: datetime
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry that was stored."""
+
+    version: int
+    expire_time: datetime

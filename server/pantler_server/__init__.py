@@ -1,0 +1,1 @@
+"""Pantler: a cache that services call over gRPC, over one Redis."""

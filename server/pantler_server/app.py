@@ -1,0 +1,106 @@
+"""The composition root: the only file that builds concretes. One `App` is one worker's service."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from pantler.v1 import admin_pb2, cache_pb2
+from prometheus_client import Gauge
+
+from pantler_server.core.config import Settings
+from pantler_server.core.logs import configure_logs
+from pantler_server.core.reload import Reloader
+from pantler_server.edge.http import HttpHost
+from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.health.engine import HealthEngine
+from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.servicers.admin import AdminServicer
+from pantler_server.servicers.cache import CacheServicer
+from pantler_server.store.open import open_store
+from pantler_server.wire.host import GrpcHost
+
+READY_CHECK_S = 0.1  # how soon health says that Redis is away, or back
+
+_AVAILABLE = Gauge(
+    "pantler_redis_available",
+    "1 if every primary of the role answers, by the worker that sees it worst",
+    ("role",),
+    multiprocess_mode="livemin",
+)
+
+log = structlog.get_logger(__name__)
+
+
+class App:
+    """Everything that a worker runs. `start`, then `stop`; `apply` in between, on a reload."""
+
+    def __init__(
+        self, settings: Settings, worker: int, embedded_socket: Path | None, reloader: Reloader
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._cache_store = open_store("cache", settings.redis, embedded_socket)
+        self._state_store = (
+            open_store("state", settings.state_redis, embedded_socket)
+            if settings.state_redis is not None
+            else self._cache_store
+        )
+        self._stores = tuple(dict.fromkeys((self._cache_store, self._state_store)))
+        self._namespaces = NamespaceEngine(self._state_store, self._cache_store, settings)
+        self._stats = CacheStats(self._state_store)
+        cache = CacheEngine(self._cache_store, self._stats)
+        self._health = HealthEngine(worker, self._stores)
+        self._grpc = GrpcHost(lambda: self._settings)
+        self._grpc.add(
+            cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
+            CacheServicer(cache, self._namespaces),
+        )
+        self._grpc.add(
+            admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
+            AdminServicer(self._namespaces, cache, self._health, reloader),
+        )
+        host, _, port = settings.http_listen.rpartition(":")
+        self._http = HttpHost(host.strip("[]"), int(port), self._health)
+        self._ready_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connects to Redis (which may be away) and opens the ports. Raises OSError if one is
+        taken."""
+        await asyncio.gather(*(store.start() for store in self._stores))
+        self._stats.start()
+        await self._grpc.set_ready(self._health.ready)
+        await self._http.start()
+        await self._grpc.start()
+        self._ready_task = asyncio.create_task(self._publish_readiness(), name="readiness")
+
+    def apply(self, settings: Settings) -> None:
+        """Takes up a reloaded configuration, as far as it needs no restart."""
+        self._settings = settings
+        self._namespaces.apply(settings)
+        configure_logs(settings.log, worker=self._worker)
+
+    async def stop(self) -> None:
+        """Drains: readiness goes first, calls under way finish within the drain time-out."""
+        self._health.draining = True
+        if self._ready_task is not None:
+            self._ready_task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ready_task
+        await self._grpc.set_ready(False)
+        await self._grpc.drain(self._settings.drain_timeout.total_seconds())
+        await self._http.stop()
+        await self._stats.stop()
+        await asyncio.gather(*(store.stop() for store in self._stores))
+
+    async def _publish_readiness(self) -> None:
+        ready = None
+        while True:
+            if ready is not self._health.ready:
+                ready = self._health.ready
+                await self._grpc.set_ready(ready)
+                log.info("ready" if ready else "not ready")
+            for store in self._stores:
+                _AVAILABLE.labels(store.role).set(store.available)
+            await asyncio.sleep(READY_CHECK_S)

@@ -1,0 +1,59 @@
+"""The command line `pantler`. A file a group of commands; gRPC is imported only by those that
+call."""
+
+from typing import Annotated
+
+import typer
+
+from pantler_server.cli.admin import namespaces, ping
+from pantler_server.cli.cache import delete, get, set_
+from pantler_server.cli.config import config_app
+from pantler_server.cli.serve import serve
+
+app = typer.Typer(
+    name="pantler",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from pantler_server.core.version import server_version
+
+        print(f"pantler {server_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pantler(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """A cache that services call over gRPC.
+
+    Start one with `pantler serve`; the other commands call a server that runs.
+
+    Exit codes: 0 done; 1 no such entry; 2 wrong usage, or the server refused a field; 3 the server
+    or its Redis can't be reached, or the time was up; 4 anything else.
+    """
+
+
+app.command()(serve)
+app.command()(get)
+app.command("set")(set_)
+app.command()(delete)
+app.command()(ping)
+app.command()(namespaces)
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """The program `pantler`."""
+    app()

@@ -1,0 +1,168 @@
+"""`pantler get`, `set` and `delete`."""
+
+import base64
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pantler_server.cli.call import (
+    DEFAULT_ADDRESS,
+    DEFAULT_TIMEOUT,
+    Address,
+    Json,
+    Timeout,
+    channel,
+    print_json,
+    seconds,
+)
+from pantler_server.cli.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from pantler.v1 import cache_pb2
+
+Namespace = Annotated[str, typer.Argument(help="The namespace.")]
+Key = Annotated[str, typer.Argument(help="The key.")]
+
+
+def get(
+    namespace: Namespace,
+    key: Key,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    json: Json = False,
+) -> None:
+    """Print the value of an entry.
+
+    To a pipe or a file go its exact bytes; on a terminal its version and expiry stand below.
+    """
+    from pantler.v1 import cache_pb2, cache_pb2_grpc
+
+    request = cache_pb2.GetRequest(namespace=namespace, key=key)
+    with channel(address) as opened:
+        answer = cache_pb2_grpc.CacheServiceStub(opened).Get(
+            request, timeout=seconds(timeout, "--timeout")
+        )
+    if not answer.HasField("hit"):
+        if json:
+            reason = cache_pb2.MissReason.Name(answer.miss.reason).removeprefix("MISS_REASON_")
+            print_json({"found": False, "miss_reason": reason})
+        else:
+            print(f"pantler: no entry {key!r} in {namespace!r}", file=sys.stderr)
+        raise typer.Exit(ExitCode.MISS)
+    entry = answer.hit.entry
+    if json:
+        print_json({"found": True, **_as_json(entry)})
+        return
+    sys.stdout.buffer.write(entry.value)
+    sys.stdout.buffer.flush()
+    if sys.stdout.isatty():
+        _print_facts(entry)
+
+
+def set_(
+    namespace: Namespace,
+    key: Key,
+    value: Annotated[str | None, typer.Argument(help="The value, as text.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Read the value from a file; - is standard input.")
+    ] = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(help="How long it lives: 90s, 5m, 1h30m (default: the namespace's)."),
+    ] = None,
+    content_type: Annotated[str, typer.Option(help="The value's media type.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    json: Json = False,
+) -> None:
+    """Store an entry."""
+    from pantler.v1 import cache_pb2, cache_pb2_grpc
+
+    request = cache_pb2.SetRequest(
+        namespace=namespace, key=key, value=_value(value, file), content_type=content_type
+    )
+    if ttl is not None:
+        request.ttl.FromMilliseconds(round(seconds(ttl, "--ttl") * 1000))
+    with channel(address) as opened:
+        answer = cache_pb2_grpc.CacheServiceStub(opened).Set(
+            request, timeout=seconds(timeout, "--timeout")
+        )
+    expires = answer.expire_time.ToJsonString()
+    if json:
+        print_json({"stored": True, "version": str(answer.version), "expire_time": expires})
+    else:
+        print(f"stored, version {answer.version}, expires {expires}")
+
+
+def delete(
+    namespace: Namespace,
+    keys: Annotated[list[str], typer.Argument(help="The keys.", metavar="KEY...")],
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    json: Json = False,
+) -> None:
+    """Remove entries. What was not there is no error; if nothing was there, the exit code is 1."""
+    from pantler.v1 import cache_pb2, cache_pb2_grpc
+
+    request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=keys)
+    with channel(address) as opened:
+        answer = cache_pb2_grpc.CacheServiceStub(opened).BatchDelete(
+            request, timeout=seconds(timeout, "--timeout")
+        )
+    outcomes = list(zip(keys, answer.outcomes, strict=True))
+    if json:
+        print_json(
+            [
+                {"key": key, "deleted": outcome.deleted, "error": outcome.error.message or None}
+                for key, outcome in outcomes
+            ]
+        )
+    else:
+        for key, outcome in outcomes:
+            print(f"{key}: {_said(outcome)}")
+    if any(outcome.HasField("error") for _, outcome in outcomes):
+        raise typer.Exit(ExitCode.FAILED)
+    if not any(outcome.deleted for _, outcome in outcomes):
+        raise typer.Exit(ExitCode.MISS)
+
+
+def _said(outcome: "cache_pb2.BatchDeleteOutcome") -> str:
+    if outcome.HasField("error"):
+        return f"failed: {outcome.error.message}"
+    return "deleted" if outcome.deleted else "not there"
+
+
+def _value(text: str | None, file: Path | None) -> bytes:
+    if (text is None) == (file is None):
+        raise typer.BadParameter("give either VALUE or --file")
+    if text is not None:
+        return text.encode()
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else Path(str(file)).read_bytes()
+    except OSError as exc:
+        raise typer.BadParameter(f"{file}: {exc.strerror}", param_hint="--file") from None
+
+
+def _as_json(entry: "cache_pb2.Entry") -> dict[str, Any]:
+    document: dict[str, Any] = {"value_base64": base64.b64encode(entry.value).decode()}
+    with suppress(UnicodeDecodeError):  # not text: base64 alone has it
+        document["value"] = entry.value.decode()
+    return {
+        **document,
+        "version": str(entry.version),
+        "create_time": entry.create_time.ToJsonString(),
+        "expire_time": entry.expire_time.ToJsonString(),
+        "content_type": entry.content_type,
+    }
+
+
+def _print_facts(entry: "cache_pb2.Entry") -> None:
+    from rich.console import Console
+
+    facts = [f"version {entry.version}", f"expires {entry.expire_time.ToJsonString()}"]
+    if entry.content_type:
+        facts.append(entry.content_type)
+    Console().print(f"\n[dim]{', '.join(facts)}[/]")

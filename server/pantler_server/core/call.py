@@ -1,0 +1,28 @@
+"""What a servicer knows of the call it answers, whatever transport brought it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+
+class Call(ABC):
+    """A call under way. Errors are raised, not set."""
+
+    __slots__ = ("deadline",)
+
+    deadline: float
+    """When the answer must be on its way (time of the event loop), with a margin to send it."""
+
+    @property
+    @abstractmethod
+    def metadata(self) -> Mapping[str, str | bytes]:
+        """The caller's metadata; of a repeated key the last value."""
+
+    @property
+    @abstractmethod
+    def peer(self) -> str:
+        """The caller's address."""
+
+    @property
+    @abstractmethod
+    def request_id(self) -> str:
+        """The caller's `x-request-id`, or one made up at the first use."""

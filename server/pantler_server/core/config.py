@@ -1,0 +1,285 @@
+"""The settings of a Pantler, with their defaults, units and bounds.
+
+`core/config_file.py` reads them from a YAML file and the environment. Everything has a default:
+with no file at all the service works, on an embedded Valkey.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
+    field_serializer,
+    model_validator,
+)
+
+from pantler_server.core.duration import format_duration, parse_duration
+from pantler_server.core.keyspace import NAMESPACE
+
+REVEAL_SECRETS = (
+    "reveal_secrets"  # serialization context: a supervisor handing settings to a worker
+)
+
+
+def _duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _format_bytes(size: int) -> str:
+    for unit, exponent in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size and size % (1 << exponent) == 0:
+            return f"{size >> exponent}{unit}"
+    return f"{size}B"
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not host:port, such as 127.0.0.1:50051 or [::1]:50051")
+    return value
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)
+]
+Bytes = Annotated[ByteSize, PlainSerializer(_format_bytes, return_type=str)]
+Address = Annotated[str, AfterValidator(_address)]
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Topology(StrEnum):
+    """How a Redis is reached."""
+
+    EMBEDDED = "embedded"
+    STANDALONE = "standalone"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
+class EmbeddedRedis(_Section):
+    """The Valkey that Pantler starts itself where no Redis is configured."""
+
+    directory: Path | None = None
+    """Where it keeps its data across restarts (append-only file, fsync each second). Unset: nothing
+    survives a restart."""
+    max_memory: Bytes = Field(ByteSize(1 << 30), ge=1 << 22)
+    eviction_policy: Literal["noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl"] = (
+        "volatile-lfu"
+    )
+
+
+class SentinelGroup(_Section):
+    """A primary with replicas, watched by Sentinels."""
+
+    nodes: tuple[Address, ...] = Field(min_length=1)
+    """The Sentinels, each host:port."""
+    service: str = Field(min_length=1)
+    """The name under which they watch the primary."""
+    username: str | None = None
+    password: SecretStr | None = None
+    """Credentials of the Sentinels themselves; those of the servers stand beside `sentinel`."""
+
+    @field_serializer("password", when_used="json-unless-none")
+    def _hide_password(self, value: SecretStr, info: SerializationInfo) -> str:
+        return _secret(value, info)
+
+
+class ClusterSeeds(_Section):
+    """A Redis Cluster."""
+
+    nodes: tuple[Address, ...] = Field(min_length=1)
+    """Some of its nodes, each host:port; the others are found through them."""
+
+
+class RedisTls(_Section):
+    """TLS to Redis (and to its Sentinels)."""
+
+    ca_file: Path | None = None
+    """The authority that signed the servers' certificates; unset: the system's."""
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    """The client's certificate, where the servers ask for one."""
+    check_hostname: bool = True
+
+
+class RedisConfig(_Section):
+    """One Redis: at most one of `url`, `sentinel` and `cluster`; none means an embedded Valkey."""
+
+    url: str | None = None
+    """A standalone server: redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket."""
+    sentinel: SentinelGroup | None = None
+    cluster: ClusterSeeds | None = None
+    embedded: EmbeddedRedis = EmbeddedRedis()
+    database: int = Field(0, ge=0)
+    """The database of the servers behind Sentinel (a URL carries its own)."""
+    username: str | None = None
+    password: SecretStr | None = None
+    """The ACL user (or the plain password) of the servers."""
+    tls: RedisTls | None = None
+    connections: int = Field(2, ge=1, le=64)
+    """Shared connections from each worker to each server."""
+    connect_timeout: Duration = Field(timedelta(seconds=1), ge=MILLISECOND)
+    command_timeout: Duration = Field(timedelta(seconds=1), ge=MILLISECOND)
+    """The longest wait for a reply, where the call's own deadline is not sooner."""
+
+    @model_validator(mode="after")
+    def _one_topology(self) -> "RedisConfig":
+        chosen = [
+            name for name in ("url", "sentinel", "cluster") if getattr(self, name) is not None
+        ]
+        if len(chosen) > 1:
+            raise ValueError(f"give one of {' and '.join(chosen)}, not both")
+        if self.url is not None and not self.url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("url must start with redis://, rediss:// or unix://")
+        return self
+
+    @field_serializer("password", when_used="json-unless-none")
+    def _hide_password(self, value: SecretStr, info: SerializationInfo) -> str:
+        return _secret(value, info)
+
+    @field_serializer("url", when_used="json-unless-none")
+    def _hide_password_in_url(self, value: str, info: SerializationInfo) -> str:
+        return value if _revealed(info) else re.sub(r"(//[^/@]*:)[^/@]*@", r"\1**********@", value)
+
+    @property
+    def topology(self) -> Topology:
+        if self.sentinel is not None:
+            return Topology.SENTINEL
+        if self.cluster is not None:
+            return Topology.CLUSTER
+        return Topology.EMBEDDED if self.url is None else Topology.STANDALONE
+
+
+def _revealed(info: SerializationInfo) -> bool:
+    return bool(info.context and info.context.get(REVEAL_SECRETS))
+
+
+def _secret(value: SecretStr, info: SerializationInfo) -> str:
+    return value.get_secret_value() if _revealed(info) else str(value)
+
+
+class NamespaceConfig(_Section):
+    """How a namespace treats its entries."""
+
+    ttl: Duration = Field(timedelta(hours=1), ge=MILLISECOND)
+    """The ttl of an entry that is set without one."""
+    max_ttl: Duration = Field(timedelta(days=30), ge=MILLISECOND, le=timedelta(days=3650))
+    """The longest ttl that a Set may ask for."""
+    ttl_jitter_ratio: float = Field(0.0, ge=0.0, le=1.0)
+    """The share of a ttl by which it is shortened at random: with 0.1, 60 s becomes 54 to 60 s."""
+    max_value_bytes: Bytes = Field(ByteSize(4 << 20), ge=1, le=256 << 20)
+    """The largest value."""
+    replica_reads: bool = False
+    """Whether replicas may answer reads. They may be behind: a read may miss a write that was
+    acknowledged, and may return what was deleted."""
+    partitions: int | None = Field(None, ge=1, le=1024)
+    """Over how many parts the keys are spread; unset: 64 on a Cluster, else 1. Fixed at the first
+    use of the namespace: a later change has no effect."""
+
+
+class LogConfig(_Section):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, else JSON."""
+    access_sample_ratio: float = Field(0.001, ge=0.0, le=1.0)
+    """The share of successful calls that get a line in the access log; failed calls (INTERNAL and
+    UNAVAILABLE) always do."""
+
+
+class Settings(_Section):
+    """All settings."""
+
+    listen: Address = "127.0.0.1:50051"
+    """Where gRPC is served. Port 0 takes a free one."""
+    http_listen: Address = "127.0.0.1:8080"
+    """Where the HTTP side port is served."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that share the port."""
+    redis: RedisConfig = RedisConfig()
+    """The Redis of entries and leases, and of everything else unless `state_redis` is given."""
+    state_redis: RedisConfig | None = None
+    """The Redis of boards, limits, counters, queues and the list of namespaces."""
+    strict_namespaces: bool = False
+    """Whether only the namespaces of the configuration exist."""
+    max_dynamic_namespaces: int = Field(1000, ge=0)
+    """How many namespaces may be used that the configuration does not name."""
+    namespace_defaults: NamespaceConfig = NamespaceConfig()
+    """What a namespace has where its own section says nothing."""
+    namespaces: dict[str, NamespaceConfig] = {}
+    default_deadline: Duration = Field(timedelta(seconds=5), ge=MILLISECOND)
+    """How long a call may take that comes without a deadline."""
+    drain_timeout: Duration = Field(timedelta(seconds=10), ge=timedelta(0))
+    """How long a worker that was told to stop waits for its calls in flight."""
+    max_connection_age: Duration = Field(timedelta(minutes=5), ge=timedelta(seconds=1))
+    """After how long a client's connection is asked to reconnect, so that clients spread over
+    workers."""
+    max_message_bytes: Bytes = Field(ByteSize(16 << 20), ge=1 << 10, le=(1 << 31) - 1)
+    """The largest request and response."""
+    max_concurrent_calls: int = Field(20_000, ge=1)
+    """Calls under way in one worker; one more is refused with RESOURCE_EXHAUSTED."""
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _namespaces_hold_together(self) -> "Settings":
+        for name in self.namespaces:
+            if not NAMESPACE.fullmatch(name):
+                raise ValueError(f"namespace {name!r} does not match {NAMESPACE.pattern}")
+        for path, config in self._effective_namespaces():
+            if config.ttl > config.max_ttl:
+                raise ValueError(f"{path}.ttl is longer than its max_ttl")
+            if config.max_value_bytes + 4096 > self.max_message_bytes:
+                raise ValueError(
+                    f"{path}.max_value_bytes must leave 4 KiB of max_message_bytes to the rest of "
+                    "the message"
+                )
+        return self
+
+    def _effective_namespaces(self) -> Iterator[tuple[str, NamespaceConfig]]:
+        yield "namespace_defaults", self.namespace_defaults
+        for name in self.namespaces:
+            yield f"namespaces.{name}", self.namespace(name)
+
+    def to_json(self) -> str:
+        """For another process of ours: secrets in the clear, and only what was set, so that what a
+        namespace leaves to the defaults is still theirs."""
+        return self.model_dump_json(exclude_unset=True, context={REVEAL_SECRETS: True})
+
+    def namespace(self, name: str) -> NamespaceConfig:
+        """The effective configuration of a namespace, whether or not it is named here."""
+        own = self.namespaces.get(name)
+        if own is None:
+            return self.namespace_defaults
+        return self.namespace_defaults.model_copy(
+            update={field: getattr(own, field) for field in own.model_fields_set}
+        )
+
+
+RELOADABLE = frozenset(
+    {
+        "strict_namespaces",
+        "max_dynamic_namespaces",
+        "namespace_defaults",
+        "namespaces",
+        "default_deadline",
+        "log",
+    }
+)
+"""The settings that take effect on reload; the others wait for a restart."""

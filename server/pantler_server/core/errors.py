@@ -1,0 +1,151 @@
+"""What a call can fail with, as one tree.
+
+    ServiceError
+    ├── InvalidFields         one or more fields of the request are out of range
+    ├── NamespaceUnknown      not in the configuration, and the server is strict
+    ├── TooManyNamespaces     too many namespaces that the configuration does not name
+    ├── WrongKind             the name's place in Redis holds something else
+    ├── ResponseTooLarge      the answer would not fit a message
+    ├── ConfigInvalid         a configuration file that can't be put in force
+    ├── DeadlinePassed        the call's time was up
+    ├── InternalError         a defect
+    └── StoreError
+        ├── StoreUnavailable  Redis is away, and nothing was done
+        ├── OutcomeUnknown    Redis went away with a write under way
+        └── StoreOutOfMemory  Redis is full
+
+Raise the most specific one. `servicers/status.py` turns each into a gRPC status, and is the only
+file that knows how; proto/pantler/v1/errors.proto says what the caller is told. Messages are for
+people: they say what to do, and never carry the text of a driver.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+class ServiceError(Exception):
+    """The root: never raised itself."""
+
+    def __init__(self, message: str, **metadata: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: Mapping[str, str] = metadata
+        """What the reason's documentation in errors.proto promises, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field that is out of range: its path in the request, and what it must be."""
+
+    path: str
+    description: str
+
+
+class InvalidFields(ServiceError):
+    """The request has fields out of range. Nothing was done; the caller corrects the request."""
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        super().__init__("; ".join(f"{v.path} {v.description}" for v in violations))
+        self.violations = violations
+
+
+class NamespaceUnknown(ServiceError):
+    """The server is strict and does not know the namespace. The operator adds it, or the caller
+    corrects its name."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace!r} is not in the configuration, and the server is strict: "
+            "add it under `namespaces`, or correct the name",
+            namespace=namespace,
+        )
+
+
+class TooManyNamespaces(ServiceError):
+    """A namespace that the configuration does not name would be one too many. The operator names it
+    or raises the bound; a caller that makes namespace names up stops doing so."""
+
+    def __init__(self, namespace: str, bound: int) -> None:
+        super().__init__(
+            f"namespace {namespace!r} would be more than {bound} that the configuration does not "
+            "name: add it under `namespaces`, or raise `max_dynamic_namespaces`",
+            namespace=namespace,
+            max_dynamic_namespaces=str(bound),
+        )
+
+
+class WrongKind(ServiceError):
+    """The place of this name in Redis holds data that Pantler did not write, or of another kind.
+    Nothing was changed; an operator finds out who else writes there."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the place of {key!r} in Redis holds data of another kind; nothing was changed",
+            key=key,
+        )
+        self.key = key
+
+
+class ResponseTooLarge(ServiceError):
+    """The answer would be larger than a message may be. The caller asks for less at once."""
+
+    def __init__(self, response_bytes: int, max_message_bytes: int) -> None:
+        super().__init__(
+            f"the response would take {response_bytes} bytes, and a message at most "
+            f"{max_message_bytes}: ask for fewer keys at once, or raise `max_message_bytes`",
+            response_bytes=str(response_bytes),
+            max_message_bytes=str(max_message_bytes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One thing that is wrong in the configuration."""
+
+    source: str
+    """Where: `pantler.yaml:12` or `environment PANTLER_WORKERS`."""
+    path: str
+    """The setting, as `namespaces.users.ttl`; empty for the file as a whole."""
+    message: str
+    """What it must be."""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.source, self.path, self.message) if part)
+
+
+class ConfigInvalid(ServiceError):
+    """The configuration can't be put in force, and the old one stays. The operator corrects it."""
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+class DeadlinePassed(ServiceError):
+    """The call's deadline passed. What a write came to is unknown; the caller allows more time."""
+
+
+class InternalError(ServiceError):
+    """A defect in Pantler or in what it stands on; the log has the rest under the request id."""
+
+
+class StoreError(ServiceError):
+    """Redis did not do what was asked. `role` is `cache` or `state`."""
+
+    def __init__(self, message: str, role: str) -> None:
+        super().__init__(message, role=role)
+
+
+class StoreUnavailable(StoreError):
+    """Redis can't be reached or can't serve just now, and nothing was done. The caller tries again
+    after a moment."""
+
+
+class OutcomeUnknown(StoreError):
+    """Redis went away between a write and its answer: it took effect or it did not. The caller
+    repeats it only if twice is as good as once."""
+
+
+class StoreOutOfMemory(StoreError):
+    """Redis is at its memory limit and nothing can be evicted; nothing was stored. The operator
+    gives it more memory or an eviction policy that frees some."""

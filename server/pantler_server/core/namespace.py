@@ -1,0 +1,39 @@
+"""A namespace as engines use it, and the port through which they get one."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pantler_server.core.config import NamespaceConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A part of a namespace whose keys share a slot."""
+
+    tag: bytes
+    """The hash tag that all its keys begin with."""
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Namespace:
+    """A namespace in use. A reload replaces it by another; calls under way keep the one they
+    have."""
+
+    name: str
+    configured: bool
+    """Whether the configuration names it; otherwise its first use created it."""
+    config: NamespaceConfig
+    partitions: tuple[Partition, ...]
+    ttl_ms: int
+    max_ttl_ms: int
+
+
+class Namespaces(Protocol):
+    """Gives servicers and engines the namespace of a name."""
+
+    async def resolve(self, name: str, deadline: float) -> Namespace:
+        """A namespace, created at its first use: one round trip, none if this worker knows it.
+
+        Raises NamespaceUnknown, TooManyNamespaces, StoreError.
+        """

@@ -1,0 +1,152 @@
+"""What reads and writes came to, by namespace.
+
+Calls count in plain integers. Once a second the counts go to Prometheus and are added to those of
+the deployment in Redis (role `state`), so that counting costs a call next to nothing.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+
+from prometheus_client import Counter
+
+from pantler_server.core.errors import OutcomeUnknown, ServiceError, StoreError
+from pantler_server.core.keyspace import hash_tag
+from pantler_server.engines.cache.model import Entry, MissReason
+from pantler_server.store.request import Request, pack
+from pantler_server.store.store import Store
+
+FLUSH_INTERVAL_S = 1.0
+FIELDS = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes")
+
+_READS = Counter(
+    "pantler_cache_reads", "Reads of a key, by what they found", ("namespace", "outcome")
+)
+_WRITES = Counter("pantler_cache_writes", "Entries set and deleted", ("namespace", "operation"))
+
+
+class NamespaceStats:
+    """Counts of one namespace."""
+
+    __slots__ = FIELDS
+
+    def __init__(self) -> None:
+        self.hits = 0
+        """Reads of a key that found an entry."""
+        self.misses_unknown = 0
+        """Reads of a key that found no record."""
+        self.misses_hidden_by_namespace = 0
+        """Reads of a key whose entry was of an earlier generation."""
+        self.sets = 0
+        """Entries stored."""
+        self.deletes = 0
+        """Deletes of a key, whether or not it was there."""
+
+    def count_read(self, found: Entry | MissReason | ServiceError) -> None:
+        if found.__class__ is Entry:
+            self.hits += 1
+        elif found is MissReason.UNKNOWN:
+            self.misses_unknown += 1
+        elif found is MissReason.HIDDEN_BY_NAMESPACE:
+            self.misses_hidden_by_namespace += 1
+
+    def count_reads(self, found: Iterable[Entry | MissReason | ServiceError]) -> None:
+        for one in found:
+            self.count_read(one)
+
+    def values(self) -> tuple[int, ...]:
+        """In the order of FIELDS."""
+        return tuple(getattr(self, field) for field in FIELDS)
+
+
+class CacheStats:
+    """The counts of this worker, and through Redis those of all."""
+
+    def __init__(self, state: Store) -> None:
+        self._state = state
+        self._worker: dict[str, NamespaceStats] = {}
+        self._exported: dict[str, tuple[int, ...]] = {}
+        self._added: dict[str, tuple[int, ...]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def of(self, namespace: str) -> NamespaceStats:
+        """The counts of this worker since it started."""
+        stats = self._worker.get(namespace)
+        if stats is None:
+            stats = self._worker[namespace] = NamespaceStats()
+        return stats
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_flushing(), name="cache stats")
+
+    async def stop(self) -> None:
+        """Flushes a last time, if Redis is there."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self.flush()
+
+    async def deployment(self, namespace: str, deadline: float) -> NamespaceStats:
+        """The counts of all workers. One round trip. Raises StoreError."""
+        request = Request(
+            *(self._slot(namespace), (pack("HMGET", _place(namespace), *FIELDS),), namespace),
+            repeatable=True,
+        )
+        [counts] = await self._state.call(request, deadline)
+        stats = NamespaceStats()
+        for field, count in zip(FIELDS, counts, strict=True):
+            setattr(stats, field, int(count or 0))
+        return stats
+
+    async def flush(self) -> None:
+        """Hands on what was counted since the last time."""
+        deadline = asyncio.get_running_loop().time() + FLUSH_INTERVAL_S
+        for namespace, stats in tuple(self._worker.items()):
+            values = stats.values()
+            self._export(namespace, values)
+            added = self._added.get(namespace, (0,) * len(FIELDS))
+            if values != added:
+                try:
+                    await self._add(namespace, values, added, deadline)
+                except OutcomeUnknown:
+                    pass  # counted or not: once is nearer to the truth than perhaps twice
+                except StoreError:
+                    continue  # kept for the next time
+                self._added[namespace] = values
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await self.flush()
+
+    async def _add(
+        self, namespace: str, values: tuple[int, ...], added: tuple[int, ...], deadline: float
+    ) -> None:
+        place = _place(namespace)
+        commands = [
+            pack("HINCRBY", place, field, now - before)
+            for field, now, before in zip(FIELDS, values, added, strict=True)
+            if now != before
+        ]
+        request = Request(self._slot(namespace), commands, namespace, repeatable=False)
+        await self._state.call(request, deadline)
+
+    def _export(self, namespace: str, values: tuple[int, ...]) -> None:
+        before = self._exported.get(namespace, (0,) * len(FIELDS))
+        if values == before:
+            return
+        reads = (("hit", 0), ("miss_unknown", 1), ("miss_hidden_by_namespace", 2))
+        for outcome, field in reads:
+            _READS.labels(namespace, outcome).inc(values[field] - before[field])
+        for operation, field in (("set", 3), ("delete", 4)):
+            _WRITES.labels(namespace, operation).inc(values[field] - before[field])
+        self._exported[namespace] = values
+
+    def _slot(self, namespace: str) -> int:
+        return self._state.slot_of(_place(namespace))
+
+
+def _place(namespace: str) -> str:
+    """`{namespace:0}stats` (role `state`), a hash of counts. No expiry."""
+    return f"{hash_tag(namespace, 0)}stats"

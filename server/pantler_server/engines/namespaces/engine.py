@@ -1,0 +1,107 @@
+"""The namespaces that are in use, and over how many partitions each is spread.
+
+The number of partitions decides where a key lives, so all workers must agree on it: the first use
+of a namespace writes it down, and from then on what is written holds, whatever the configuration
+says.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pantler_server.core.config import NamespaceConfig, Settings
+from pantler_server.core.errors import NamespaceUnknown, TooManyNamespaces
+from pantler_server.core.keyspace import hash_tag
+from pantler_server.core.namespace import Namespace, Partition
+from pantler_server.engines.namespaces.keys import REGISTRY
+from pantler_server.store.request import Request, pack
+from pantler_server.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNamespace:
+    """A namespace that is configured, or was used."""
+
+    name: str
+    configured: bool
+    partitions: int
+    """0 before its first use."""
+    config: NamespaceConfig
+
+
+class NamespaceEngine:
+    """The registry of namespaces; `state` holds it, `cache` is where their entries will live."""
+
+    def __init__(self, state: Store, cache: Store, settings: Settings) -> None:
+        self._known: dict[str, Namespace] = {}
+        self._state = state
+        self._default_partitions = cache.topology.default_partitions
+        self._slot = state.slot_of(REGISTRY)
+        self._settings = settings
+
+    def apply(self, settings: Settings) -> None:
+        """Takes up a reloaded configuration: each namespace is made anew at its next use."""
+        self._settings = settings
+        self._known.clear()
+
+    async def resolve(self, name: str, deadline: float) -> Namespace:
+        """As `Namespaces.resolve`: one round trip for a name that this worker has not seen."""
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        settings = self._settings
+        configured = name in settings.namespaces
+        if not configured:
+            self._admit(name)
+        config = settings.namespace(name)
+        wanted = config.partitions or self._default_partitions
+        # HSETNX twice changes nothing, so the pair may be repeated like a read.
+        request = Request(
+            self._slot,
+            (pack("HSETNX", REGISTRY, name, wanted), pack("HGET", REGISTRY, name)),
+            REGISTRY,
+            repeatable=True,
+        )
+        _, partitions = await self._state.call(request, deadline)
+        namespace = Namespace(
+            name=name,
+            configured=configured,
+            config=config,
+            partitions=tuple(_partition(name, index) for index in range(int(partitions))),
+            ttl_ms=milliseconds(config.ttl),
+            max_ttl_ms=milliseconds(config.max_ttl),
+        )
+        if settings is self._settings:  # else a reload came in between, and the next use asks again
+            self._known[name] = namespace
+        return namespace
+
+    async def list(self, deadline: float) -> list[ListedNamespace]:
+        """Those of the configuration and those that were ever used, by name. One round trip."""
+        request = Request(self._slot, (pack("HGETALL", REGISTRY),), REGISTRY, repeatable=True)
+        [registry] = await self._state.call(request, deadline)
+        used = {name.decode(): int(count) for name, count in registry.items()}
+        settings = self._settings
+        return [
+            ListedNamespace(
+                name=name,
+                configured=name in settings.namespaces,
+                partitions=used.get(name, 0),
+                config=settings.namespace(name),
+            )
+            for name in sorted({*used, *settings.namespaces})
+        ]
+
+    def _admit(self, name: str) -> None:
+        if self._settings.strict_namespaces:
+            raise NamespaceUnknown(name)
+        bound = self._settings.max_dynamic_namespaces
+        if sum(not namespace.configured for namespace in self._known.values()) >= bound:
+            raise TooManyNamespaces(name, bound)
+
+
+def milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+def _partition(name: str, index: int) -> Partition:
+    tag = hash_tag(name, index)
+    return Partition(tag.encode(), Store.slot_of(tag))

@@ -1,0 +1,60 @@
+"""CacheService: entries under keys."""
+
+from pantler.v1 import cache_pb2
+
+from pantler_server.core.call import Call
+from pantler_server.core.namespace import Namespaces
+from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.servicers import convert, validate
+
+
+class CacheServicer:
+    """The RPCs of CacheService, documented in proto/pantler/v1/cache.proto."""
+
+    def __init__(self, engine: CacheEngine, namespaces: Namespaces) -> None:
+        self._engine = engine
+        self._namespaces = namespaces
+
+    async def Get(self, request: cache_pb2.GetRequest, call: Call) -> cache_pb2.GetResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        return convert.get_response(await self._engine.get(namespace, key, call.deadline))
+
+    async def BatchGet(
+        self, request: cache_pb2.BatchGetRequest, call: Call
+    ) -> cache_pb2.BatchGetResponse:
+        name, keys = validate.namespace(request.namespace), convert.keys(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        found = await self._engine.get_many(namespace, keys, call.deadline)
+        return convert.batch_get_response(found)
+
+    async def Set(self, request: cache_pb2.SetRequest, call: Call) -> cache_pb2.SetResponse:
+        name = validate.namespace(request.namespace)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        new = convert.new_entry(request, namespace)
+        return convert.set_response(await self._engine.set(namespace, new, call.deadline))
+
+    async def BatchSet(
+        self, request: cache_pb2.BatchSetRequest, call: Call
+    ) -> cache_pb2.BatchSetResponse:
+        name = validate.namespace(request.namespace)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        new = convert.new_entries(request, namespace)
+        stored = await self._engine.set_many(namespace, new, call.deadline)
+        return convert.batch_set_response(stored)
+
+    async def Delete(
+        self, request: cache_pb2.DeleteRequest, call: Call
+    ) -> cache_pb2.DeleteResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        deleted = await self._engine.delete(namespace, key, call.deadline)
+        return cache_pb2.DeleteResponse(deleted=deleted)
+
+    async def BatchDelete(
+        self, request: cache_pb2.BatchDeleteRequest, call: Call
+    ) -> cache_pb2.BatchDeleteResponse:
+        name, keys = validate.namespace(request.namespace), convert.keys(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        deleted = await self._engine.delete_many(namespace, keys, call.deadline)
+        return convert.batch_delete_response(deleted)

@@ -1,0 +1,90 @@
+"""What engines ask of a `Store`: reads, and calls of Lua scripts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+import hiredis
+
+Argument = str | bytes | int | float
+
+
+def pack(*words: Argument) -> bytes:
+    """A command in the bytes of RESP."""
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub takes one word
+    return packed
+
+
+class Request:
+    """Packed commands for the keys of one slot, which leave together.
+
+    `subject` is what the caller calls the thing, for error messages. `repeatable` says that running
+    the commands twice does no harm. `if_no_script` replaces them where the server has never seen
+    the script.
+    """
+
+    __slots__ = ("commands", "if_no_script", "repeatable", "slot", "subject")
+
+    def __init__(
+        self,
+        slot: int,
+        commands: Sequence[bytes],
+        subject: str,
+        *,
+        repeatable: bool,
+        if_no_script: "ScriptSource | None" = None,
+    ) -> None:
+        self.slot = slot
+        self.commands = commands
+        self.subject = subject
+        self.repeatable = repeatable
+        self.if_no_script = if_no_script
+
+    def whole(self) -> Sequence[bytes]:
+        """The commands for a server that may not know the script."""
+        return self.commands if self.if_no_script is None else (self.if_no_script.command(),)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSource:
+    """What it takes to send a whole script instead of its digest."""
+
+    source: bytes
+    operands: tuple[Argument, ...]
+
+    def command(self) -> bytes:
+        return pack("EVAL", self.source, *self.operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A `.lua` file beside the engine that owns it. The engine wraps each call in a typed
+    function."""
+
+    source: bytes
+    digest: str
+
+    @classmethod
+    def load(cls, package: str, name: str) -> "Script":
+        """Reads the file `name` of a package."""
+        source = files(package).joinpath(name).read_bytes()
+        return cls(source, sha1(source, usedforsecurity=False).hexdigest())
+
+    def request(
+        self, slot: int, keys: Sequence[Argument], arguments: Sequence[Argument], subject: str
+    ) -> Request:
+        """One call of the script: a single reply, never repeated once it was sent."""
+        operands = (len(keys), *keys, *arguments)
+        return Request(
+            slot,
+            (pack("EVALSHA", self.digest, *operands),),
+            subject,
+            repeatable=False,
+            if_no_script=ScriptSource(self.source, operands),
+        )
+
+
+def read(slot: int, subject: str, *commands: tuple[Argument, ...]) -> Request:
+    """Commands that change nothing."""
+    return Request(slot, tuple(pack(*command) for command in commands), subject, repeatable=True)

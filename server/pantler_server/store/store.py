@@ -1,0 +1,234 @@
+"""What engines see of Redis: requests in, replies or a ServiceError out.
+
+Routing, redirections, retries and the mapping of every driver error happen here, once. A read is
+repeated within its deadline when its connection is lost. A write is repeated only when it certainly
+did not reach Redis; otherwise it fails with OutcomeUnknown, and the caller decides.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from redis.crc import key_slot
+
+from pantler_server.core.errors import (
+    InternalError,
+    OutcomeUnknown,
+    ServiceError,
+    StoreOutOfMemory,
+    StoreUnavailable,
+    WrongKind,
+)
+from pantler_server.store.connect import Address
+from pantler_server.store.link import Link, LinkLost, LinkTimeout, Reply, ReplyError, ReplyFailed
+from pantler_server.store.request import Request, pack
+from pantler_server.store.topology import RedisTopology
+
+MAX_ATTEMPTS = 5  # bounds a chase after redirections and reconnections
+TRY_AGAIN_S = 0.01  # between tries while a slot's keys are half moved
+
+# Codes with which a server says that it did nothing, because it can't serve now …
+_NOT_NOW = frozenset(
+    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY"}
+)
+# … or because it does not let this worker in.
+_REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
+_ASKING = pack("ASKING")
+
+log = structlog.get_logger(__name__)
+
+
+class Store:
+    """One role's Redis (`cache` or `state`), whatever its topology. Deadlines are loop times."""
+
+    def __init__(self, role: str, topology: RedisTopology, command_timeout_s: float) -> None:
+        self.role = role
+        self.topology = topology
+        self._timeout_s = command_timeout_s
+        self._loop = asyncio.get_running_loop()
+
+    async def start(self) -> None:
+        """Connects, and waits for the first attempt at each primary. Redis may be away."""
+        await self.topology.start()
+        deadline = self._loop.time() + self._timeout_s
+        for node in self.topology.primaries():
+            await node.wait_connected(deadline)
+
+    async def stop(self) -> None:
+        await self.topology.stop()
+
+    @property
+    def available(self) -> bool:
+        """Whether every primary is connected and answers."""
+        primaries = self.topology.primaries()
+        return bool(primaries) and all(node.available for node in primaries)
+
+    @staticmethod
+    def slot_of(key: str) -> int:
+        """The slot of a key or of a hash tag."""
+        slot: int = key_slot(key.encode())
+        return slot
+
+    async def call(
+        self, request: Request, deadline: float, *, replica: bool = False
+    ) -> list[Reply]:
+        """A reply for each command. With `replica`, a server that may be behind may answer.
+
+        Raises StoreUnavailable, OutcomeUnknown, StoreOutOfMemory, WrongKind, InternalError.
+        """
+        try:
+            link = self._link(request, replica)
+            return await link.submit(request.commands, self._limit(deadline))
+        except (LinkLost, ReplyFailed) as failure:
+            return await self._recover(request, deadline, failure)
+
+    async def call_each(
+        self, requests: Sequence[Request], deadline: float, *, replica: bool = False
+    ) -> list[list[Reply] | ServiceError]:
+        """As `call` for many requests at once, each with an outcome of its own.
+
+        They leave in one write to each server and take effect there in their order.
+        """
+        limit = self._limit(deadline)
+        links: dict[int, Link] = {}  # one for each slot, so that the order holds
+        answers: list[asyncio.Future[list[Reply]] | LinkLost] = []
+        for request in requests:
+            try:
+                link = links.get(request.slot)
+                if link is None:
+                    link = links[request.slot] = self._link(request, replica)
+                answers.append(link.submit(request.commands, limit))
+            except LinkLost as lost:
+                answers.append(lost)
+        outcomes: list[list[Reply] | ServiceError] = []
+        try:
+            for request, answer in zip(requests, answers, strict=True):
+                outcomes.append(await self._settle(request, answer, deadline))
+        finally:
+            for answer in answers[len(outcomes) :]:  # cancelled: nobody waits for the rest
+                if isinstance(answer, asyncio.Future):
+                    answer.cancel()
+        return outcomes
+
+    async def _settle(
+        self, request: Request, answer: "asyncio.Future[list[Reply]] | LinkLost", deadline: float
+    ) -> list[Reply] | ServiceError:
+        try:
+            if isinstance(answer, LinkLost):
+                raise answer
+            return await answer
+        except (LinkLost, ReplyFailed) as failure:
+            try:
+                return await self._recover(request, deadline, failure)
+            except ServiceError as error:
+                return error
+
+    async def ask_primaries(
+        self, commands: Sequence[bytes], deadline: float
+    ) -> list[tuple[Link, list[Reply]]]:
+        """The replies of every primary to commands that concern no key, with the link to ask on.
+
+        Raises StoreUnavailable if one of them can't be reached.
+        """
+        links = [node.pick() for node in self.topology.primaries()]
+        try:
+            return [
+                (link, await link.submit(commands, self._limit(deadline)))
+                for link in links
+                if link is not None
+            ]
+        except (LinkLost, ReplyFailed) as exc:
+            raise self._unavailable() from exc
+
+    def _limit(self, deadline: float) -> float:
+        return min(deadline, self._loop.time() + self._timeout_s)
+
+    def _link(self, request: Request, replica: bool = False) -> Link:
+        node = self.topology.replica(request.slot) if replica else None
+        if node is None:
+            node = self.topology.primary(request.slot)
+        link = None if node is None else node.pick()
+        if link is None:
+            raise LinkLost("not connected", sent=False)
+        return link
+
+    async def _recover(
+        self, request: Request, deadline: float, failure: LinkLost | ReplyFailed
+    ) -> list[Reply]:
+        """Does again what can be done again; raises the ServiceError that says what happened."""
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                if isinstance(failure, LinkLost):
+                    return await self._repeat(request, failure, deadline)
+                return await self._redirect(request, failure, deadline)
+            except (LinkLost, ReplyFailed) as again:
+                failure = again
+        raise self._unavailable() from failure
+
+    async def _repeat(self, request: Request, lost: LinkLost, deadline: float) -> list[Reply]:
+        """Sends a request again whose connection was lost, if that does no harm."""
+        self.topology.suspect()
+        if lost.sent and not request.repeatable:
+            raise OutcomeUnknown(
+                "Redis went away before it answered: the write took effect, or it did not",
+                self.role,
+            ) from lost
+        node = self.topology.primary(request.slot)
+        if (
+            isinstance(lost, LinkTimeout)
+            or node is None
+            or not await node.wait_connected(self._limit(deadline))
+        ):
+            raise self._unavailable() from lost
+        return await self._link(request).submit(request.commands, self._limit(deadline))
+
+    async def _redirect(
+        self, request: Request, failed: ReplyFailed, deadline: float
+    ) -> list[Reply]:
+        """Sends a request again, as the error that a server answered with says."""
+        error = next(reply for reply in failed.replies if isinstance(reply, ReplyError))
+        limit = self._limit(deadline)
+        match error.code:
+            case "NOSCRIPT":
+                return await self._link(request).submit(request.whole(), limit)
+            case "MOVED":
+                self.topology.suspect()
+                link = await self._named_in(error, limit)
+                return await link.submit(request.whole(), limit)
+            case "ASK":
+                link = await self._named_in(error, limit)
+                asking = [part for command in request.whole() for part in (_ASKING, command)]
+                return (await link.submit(asking, limit))[1::2]
+            case "TRYAGAIN":
+                await asyncio.sleep(TRY_AGAIN_S)
+                return await self._link(request).submit(request.commands, limit)
+        raise self._service_error(error, request) from failed
+
+    async def _named_in(self, error: ReplyError, limit: float) -> Link:
+        """A link to the server that `MOVED 3999 127.0.0.1:6381` names."""
+        node = self.topology.redirected(Address.parse(str(error).split(" ")[2]))
+        if node is not None:
+            await node.wait_connected(limit)
+        link = None if node is None else node.pick()
+        if link is None:
+            raise self._unavailable() from error
+        return link
+
+    def _service_error(self, error: ReplyError, request: Request) -> ServiceError:
+        """What callers are told of an error reply; its text stays here, in the log."""
+        if error.code == "WRONGTYPE":
+            return WrongKind(request.subject)
+        if error.code == "OOM":
+            return StoreOutOfMemory("Redis is at its memory limit; nothing was stored", self.role)
+        log.warning("redis error", role=self.role, subject=request.subject, error=str(error))
+        if error.code in _NOT_NOW:
+            self.topology.suspect()
+            return self._unavailable()
+        if error.code in _REFUSED:
+            return self._unavailable()
+        return InternalError("Redis answered with an unexpected error; the log has it")
+
+    def _unavailable(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the {self.role} Redis can't be reached now; nothing was done", self.role
+        )

@@ -1,0 +1,78 @@
+"""The gRPC server of a worker: Pantler's services, health and reflection on one shared port."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from pantler_server.core.config import Settings
+from pantler_server.wire.methods import Method, SettingsNow
+
+KEEPALIVE_MIN_MS = 10_000  # clients may ping this often; gRPC's default of 5 min breaks their calls
+
+
+class GrpcHost:
+    """Serves servicers on `settings.listen`. Several processes may serve the same port."""
+
+    def __init__(self, settings: SettingsNow) -> None:
+        self._settings = settings
+        now = settings()
+        self._server = grpc.aio.server(
+            options=_options(now), maximum_concurrent_rpcs=now.max_concurrent_calls
+        )
+        self._names: list[str] = []
+        self._health = health.aio.HealthServicer()
+
+    def add(self, service: ServiceDescriptor, servicer: object) -> None:
+        """Registers a servicer: it has a method for each RPC, by the RPC's name."""
+        handlers = {
+            method.name: Method(method, getattr(servicer, method.name), self._settings).handler()
+            for method in service.methods
+        }
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        self._server.add_generic_rpc_handlers((generic,))
+        self._names.append(service.full_name)
+
+    async def start(self) -> None:
+        """Opens the port. Raises OSError if it is taken."""
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (*self._names, health_name, reflection.SERVICE_NAME), self._server
+        )
+        address = self._settings().listen
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise OSError(f"can't listen on {address}") from None
+        await self._server.start()
+
+    async def set_ready(self, ready: bool) -> None:
+        """What the health service answers, for the server and for each service."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if ready
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in ("", *self._names):
+            await self._health.set(name, status)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Takes no more calls, and gives those under way this long to finish."""
+        await self._server.stop(timeout_s)
+
+
+def _options(settings: Settings) -> Sequence[tuple[str, Any]]:
+    age_ms = int(settings.max_connection_age.total_seconds() * 1000)
+    return (
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_connection_age_ms", age_ms),
+        ("grpc.max_connection_age_grace_ms", int(settings.drain_timeout.total_seconds() * 1000)),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MIN_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )
