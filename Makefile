@@ -53,6 +53,6 @@ $(READY): uv.lock pyproject.toml clients/python/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"uv==$$(awk '/^name = "uv"$$/ {getline; gsub(/[^0-9.]/, ""); print}' uv.lock)"
-	@VIRTUAL_ENV= $(BIN)/uv sync --frozen --quiet --python $(BIN)/python
+	@VIRTUAL_ENV= $(BIN)/uv sync --frozen --quiet --compile-bytecode --python $(BIN)/python
 	@scripts/googleapis
 	@touch $@

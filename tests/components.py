@@ -1,0 +1,63 @@
+"""Programs that some tests need and a machine may lack: nothing is left out in silence.
+
+`@pytest.mark.component("redis-server")` leaves a test out where the program is not on PATH. The run then
+ends by naming each file that did not run and how to get its component; with CI=true it fails.
+"""
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+COMPONENTS = {
+    "redis-server": "Redis 7.0: `make setup-system`, or apt-get install redis-server",
+    "grpcurl": "`make setup-system`, or go install github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    "openssl": "`make setup-system`, or apt-get install openssl",
+}
+
+_LEFT_OUT = pytest.StashKey[dict[str, set[str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEFT_OUT] = defaultdict(set)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept, left_out = [], []
+    for item in items:
+        missing = [name for name in _components(item) if shutil.which(name) is None]
+        for name in missing:
+            config.stash[_LEFT_OUT][name].add(item.nodeid.partition("::")[0])
+        (left_out if missing else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _components(item: pytest.Item) -> Iterator[str]:
+    for mark in item.iter_markers("component"):
+        [name] = mark.args
+        if name not in COMPONENTS:
+            raise pytest.UsageError(f"{item.nodeid}: unknown component {name!r}")
+        yield name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI a run that left something out, or skipped something, has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = bool(reporter and reporter.stats.get("skipped"))
+    incomplete = skipped or bool(session.config.stash[_LEFT_OUT])
+    if incomplete and exitstatus == 0 and os.environ.get("CI") == "true":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for name, files in sorted(config.stash[_LEFT_OUT].items()):
+        terminalreporter.section(f"did not run for want of {name}", yellow=True)
+        terminalreporter.line(f"get it: {COMPONENTS[name]}")
+        for file in sorted(files):
+            terminalreporter.line(f"  {file}")

@@ -1,0 +1,47 @@
+"""Servers that tests share. Each is real, is started at its first use and ends with the run."""
+
+from collections.abc import AsyncIterator
+
+import grpc.aio
+import pytest_asyncio
+
+from tests.servers.cluster import ClusterGroup
+from tests.servers.pantler import PantlerServer
+from tests.servers.sentinel import SentinelGroup
+from tests.servers.valkey import ValkeyServer
+
+pytest_plugins = ["tests.components", "pytester"]
+
+
+@pytest_asyncio.fixture(scope="session")
+async def server() -> AsyncIterator[PantlerServer]:
+    """Pantler on its embedded Valkey. Tests take a namespace of their own."""
+    async with PantlerServer() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def channel(server: PantlerServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(server.address) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session")
+async def valkey() -> AsyncIterator[ValkeyServer]:
+    """A standalone server that no test stops."""
+    async with ValkeyServer() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def sentinel_group() -> AsyncIterator[SentinelGroup]:
+    """A group in which no test makes a failover."""
+    async with SentinelGroup() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cluster_group() -> AsyncIterator[ClusterGroup]:
+    """A cluster in which no test stops a server or moves a slot."""
+    async with ClusterGroup() as running:
+        yield running

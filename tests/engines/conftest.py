@@ -1,0 +1,110 @@
+"""One body of tests over every way to run Redis: the same engines, on five real topologies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+
+import pytest
+import pytest_asyncio
+
+from pantler_server.core.config import EmbeddedRedis, RedisConfig, Settings
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.store.embedded import EmbeddedValkey
+from pantler_server.store.open import open_store
+from pantler_server.store.store import Store
+from tests.servers.cluster import ClusterGroup
+from tests.servers.redis_7_0 import redis_7_0
+from tests.servers.sentinel import SERVICE, SentinelGroup
+from tests.servers.valkey import ValkeyServer
+
+Deadline = Callable[[], float]
+
+
+@pytest.fixture(scope="session")
+def deadline() -> Deadline:
+    return lambda: asyncio.get_running_loop().time() + 5.0
+
+
+@pytest_asyncio.fixture(
+    scope="session",
+    params=[
+        "embedded",
+        "standalone",
+        "sentinel",
+        "cluster",
+        pytest.param("redis-7.0", marks=pytest.mark.component("redis-server")),
+    ],
+)
+async def store(
+    request: pytest.FixtureRequest,
+    valkey: ValkeyServer,
+    sentinel_group: SentinelGroup,
+    cluster_group: ClusterGroup,
+) -> AsyncIterator[Store]:
+    config, socket, owned = RedisConfig(), None, None
+    match request.param:
+        case "embedded":
+            owned = EmbeddedValkey(EmbeddedRedis())
+            socket = owned.socket
+        case "standalone":
+            config = RedisConfig(url=valkey.url)
+        case "sentinel":
+            config = RedisConfig.model_validate(
+                {"sentinel": {"nodes": sentinel_group.addresses, "service": SERVICE}}
+            )
+        case "cluster":
+            config = RedisConfig.model_validate({"cluster": {"nodes": cluster_group.addresses[:2]}})
+        case "redis-7.0":
+            owned = redis_7_0()
+            config = RedisConfig(url=owned.url)
+    if owned is not None:
+        await owned.start()
+    opened = open_store("cache", config, socket)
+    await opened.start()
+    yield opened
+    await opened.stop()
+    if owned is not None:
+        await owned.stop()
+    if isinstance(owned, EmbeddedValkey):
+        owned.close()
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings.model_validate(
+        {
+            "namespaces": {
+                "jittered": {"ttl": "100s", "ttl_jitter_ratio": 0.5},
+                "spread": {"partitions": 7},
+                "replicated": {"replica_reads": True},
+            },
+            "max_dynamic_namespaces": 10_000,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def stats(store: Store) -> CacheStats:
+    return CacheStats(store)
+
+
+@pytest.fixture(scope="session")
+def namespaces(store: Store, settings: Settings) -> NamespaceEngine:
+    return NamespaceEngine(store, store, settings)
+
+
+@pytest.fixture(scope="session")
+def engine(store: Store, stats: CacheStats) -> CacheEngine:
+    return CacheEngine(store, stats)
+
+
+_numbers = count()
+
+
+@pytest_asyncio.fixture
+async def space(namespaces: NamespaceEngine, deadline: Deadline) -> Namespace:
+    """A namespace that no other test uses."""
+    return await namespaces.resolve(f"test{next(_numbers)}", deadline())

@@ -1,0 +1,337 @@
+"""The cache engine, on every topology."""
+
+import asyncio
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pantler_server.core.errors import ServiceError, WrongKind
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cache import keys
+from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.model import Entry, MissReason, NewEntry, Stored
+from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.store.request import Argument, Request, pack
+from pantler_server.store.store import Store
+from tests.engines.conftest import Deadline
+
+
+def new(key: str, value: bytes = b"v", ttl_ms: int | None = None, kind: str = "") -> NewEntry:
+    return NewEntry(key, value, ttl_ms, kind)
+
+
+async def raw(store: Store, space: Namespace, key: str, *command: Argument) -> Any:
+    """A command on an entry's place, given after its first word."""
+    partition, place = keys.place(space, key)
+    packed = pack(command[0], place, *command[1:])
+    request = Request(partition.slot, (packed,), key, repeatable=False)
+    [reply] = await store.call(request, asyncio.get_running_loop().time() + 5)
+    return reply
+
+
+async def lose_marks(store: Store, space: Namespace, key: str) -> None:
+    partition, _ = keys.place(space, key)
+    request = Request(partition.slot, (pack("DEL", keys.marks(partition)),), key, repeatable=False)
+    await store.call(request, asyncio.get_running_loop().time() + 5)
+
+
+async def test_get_gives_what_set_stored(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    before_ms = time.time_ns() // 1_000_000
+    stored = await engine.set(space, new("k", b"\x00value\xff", 60_000, "image/png"), deadline())
+    found = await engine.get(space, "k", deadline())
+    assert isinstance(found, Entry)
+    assert (found.value, found.content_type) == (b"\x00value\xff", "image/png")
+    assert (found.version, found.expires_ms) == (stored.version, stored.expires_ms)
+    assert found.expires_ms - found.created_ms == 60_000
+    assert abs(found.created_ms - before_ms) < 5_000
+
+
+async def test_an_unset_key_is_a_miss(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    assert await engine.get(space, "nothing", deadline()) is MissReason.UNKNOWN
+
+
+async def test_an_empty_value_is_a_value(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k", b""), deadline())
+    found = await engine.get(space, "k", deadline())
+    assert isinstance(found, Entry)
+    assert found.value == b""
+
+
+async def test_a_value_of_4_mib_comes_back_whole(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    value = bytes(range(256)) * (4 << 12)
+    await engine.set(space, new("k", value), deadline())
+    found = await engine.get(space, "k", deadline())
+    assert isinstance(found, Entry)
+    assert found.value == value
+
+
+async def test_each_set_of_a_key_has_another_version(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    versions = {(await engine.set(space, new("k"), deadline())).version for _ in range(50)}
+    assert len(versions) == 50
+    assert all(0 < version < 1 << 63 for version in versions)
+
+
+async def test_set_keeps_its_ttl_in_redis(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("short", ttl_ms=5_000), deadline())
+    await engine.set(space, new("default"), deadline())
+    assert 4_000 < await raw(store, space, "short", "PTTL") <= 5_000
+    assert 3_590_000 < await raw(store, space, "default", "PTTL") <= 3_600_000
+
+
+async def test_set_over_an_entry_takes_the_new_ttl(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k", ttl_ms=900_000), deadline())
+    await engine.set(space, new("k", ttl_ms=5_000), deadline())
+    assert await raw(store, space, "k", "PTTL") <= 5_000
+
+
+async def test_marks_never_expire(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k"), deadline())
+    partition, _ = keys.place(space, "k")
+    request = Request(partition.slot, (pack("PTTL", keys.marks(partition)),), "k", repeatable=True)
+    assert await store.call(request, deadline()) == [-1]
+
+
+async def test_an_entry_is_gone_after_its_ttl(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k", ttl_ms=30), deadline())
+    await asyncio.sleep(0.1)
+    assert await engine.get(space, "k", deadline()) is MissReason.UNKNOWN
+
+
+async def test_jitter_shortens_ttls_within_its_share(
+    engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline
+) -> None:
+    jittered = await namespaces.resolve("jittered", deadline())
+    many = [new(f"k{index}") for index in range(300)]
+    await engine.set_many(jittered, many, deadline())
+    found = await engine.get_many(jittered, [one.key for one in many], deadline())
+    ttls_ms = [one.expires_ms - one.created_ms for one in found if isinstance(one, Entry)]
+    assert len(ttls_ms) == 300
+    assert all(50_000 <= ttl_ms <= 100_000 for ttl_ms in ttls_ms)
+    assert max(ttls_ms) - min(ttls_ms) > 30_000
+
+
+async def test_delete_says_whether_there_was_an_entry(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k"), deadline())
+    assert await engine.delete(space, "k", deadline()) is True
+    assert await engine.delete(space, "k", deadline()) is False
+    assert await engine.get(space, "k", deadline()) is MissReason.UNKNOWN
+
+
+async def test_batches_answer_in_the_order_asked(
+    engine: CacheEngine, namespaces: NamespaceEngine, space: Namespace, deadline: Deadline
+) -> None:
+    spread = await namespaces.resolve("spread", deadline())
+    for namespace in (space, spread):
+        wanted = [f"k{index}" for index in range(200)]
+        stored = await engine.set_many(
+            namespace, [new(key, key.encode()) for key in wanted[::2]], deadline()
+        )
+        assert all(isinstance(one, Stored) for one in stored)
+        found = await engine.get_many(namespace, [*reversed(wanted), "k0", "k0"], deadline())
+        assert values(found) == [
+            *(key.encode() if int(key[1:]) % 2 == 0 else None for key in reversed(wanted)),
+            b"k0",
+            b"k0",
+        ]
+        deleted = await engine.delete_many(namespace, wanted, deadline())
+        assert deleted == [index % 2 == 0 for index in range(200)]
+
+
+def values(found: Sequence[Entry | MissReason | ServiceError]) -> list[bytes | None]:
+    return [one.value if isinstance(one, Entry) else None for one in found]
+
+
+async def test_of_two_entries_with_one_key_the_later_stays(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    for _ in range(20):
+        await engine.set_many(
+            space, [new("k", str(index).encode()) for index in range(50)], deadline()
+        )
+        found = await engine.get(space, "k", deadline())
+        assert isinstance(found, Entry)
+        assert found.value == b"49"
+
+
+async def test_lost_marks_hide_every_entry_of_the_partition(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k"), deadline())
+    await lose_marks(store, space, "k")
+    assert await engine.get(space, "k", deadline()) is MissReason.HIDDEN_BY_NAMESPACE
+    assert await engine.delete(space, "k", deadline()) is False
+
+    await engine.set(space, new("k"), deadline())
+    await lose_marks(store, space, "k")
+    await engine.set(space, new("k", b"again"), deadline())  # a new generation
+    found = await engine.get(space, "k", deadline())
+    assert isinstance(found, Entry)
+    assert found.value == b"again"
+
+
+async def test_a_new_generation_does_not_revive_old_entries(
+    engine: CacheEngine, store: Store, namespaces: NamespaceEngine, deadline: Deadline
+) -> None:
+    one_part = Namespace("revive", False, namespaces_config(namespaces), _one(store), 1000, 1000)
+    await engine.set(one_part, new("old", ttl_ms=60_000), deadline())
+    await lose_marks(store, one_part, "old")
+    await engine.set(one_part, new("new", ttl_ms=60_000), deadline())
+    assert await engine.get(one_part, "old", deadline()) is MissReason.HIDDEN_BY_NAMESPACE
+
+
+def namespaces_config(namespaces: NamespaceEngine) -> Any:
+    return namespaces._settings.namespace("revive")
+
+
+def _one(store: Store) -> Any:
+    from pantler_server.core.namespace import Partition
+
+    return (Partition(b"{revive:0}", store.slot_of("{revive:0}")),)
+
+
+async def test_data_of_another_type_is_refused_and_left_alone(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await raw(store, space, "k", "RPUSH", "theirs")
+    for attempt in (
+        engine.get(space, "k", deadline()),
+        engine.set(space, new("k"), deadline()),
+        engine.delete(space, "k", deadline()),
+    ):
+        await expect_wrong_kind(attempt)
+    assert await raw(store, space, "k", "LLEN") == 1
+
+
+async def test_a_string_that_is_no_entry_is_refused_and_left_alone(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await raw(store, space, "k", "SET", "theirs")
+    for attempt in (
+        engine.get(space, "k", deadline()),
+        engine.set(space, new("k"), deadline()),
+        engine.delete(space, "k", deadline()),
+    ):
+        await expect_wrong_kind(attempt)
+    assert await raw(store, space, "k", "GET") == b"theirs"
+
+
+async def expect_wrong_kind(attempt: Any) -> None:
+    try:
+        await attempt
+    except WrongKind as error:
+        assert error.key == "k"
+    else:
+        raise AssertionError("foreign data was taken for an entry")
+
+
+async def test_foreign_data_spoils_only_its_own_item_of_a_batch(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await raw(store, space, "list", "RPUSH", "theirs")
+    await raw(store, space, "text", "SET", "theirs")
+    wanted = ["a", "list", "b", "text"]
+    stored = await engine.set_many(space, [new(key) for key in wanted], deadline())
+    assert [type(one) for one in stored] == [Stored, WrongKind, Stored, WrongKind]
+    found = await engine.get_many(space, wanted, deadline())
+    assert [type(one) for one in found] == [Entry, WrongKind, Entry, WrongKind]
+    assert [str(one.key) for one in found if isinstance(one, WrongKind)] == ["list", "text"]
+    deleted = await engine.delete_many(space, wanted, deadline())
+    assert [one if isinstance(one, bool) else type(one) for one in deleted] == [
+        True,
+        WrongKind,
+        True,
+        WrongKind,
+    ]
+
+
+async def test_scripts_survive_a_script_flush(
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set(space, new("k"), deadline())
+    await store.ask_primaries((pack("SCRIPT", "FLUSH"),), deadline())
+    stored = await engine.set_many(space, [new(f"k{i}") for i in range(100)], deadline())
+    assert all(isinstance(one, Stored) for one in stored)
+    await store.ask_primaries((pack("SCRIPT", "FLUSH"),), deadline())
+    assert await engine.delete(space, "k", deadline()) is True
+
+
+async def test_concurrent_callers_get_their_own_answers(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    async def round_trip(index: int) -> bool:
+        key, value = f"k{index}", f"v{index}".encode()
+        await engine.set(space, new(key, value), deadline())
+        found = await engine.get(space, key, deadline())
+        return isinstance(found, Entry) and found.value == value
+
+    assert all(await asyncio.gather(*(round_trip(index) for index in range(1000))))
+
+
+async def test_a_cancelled_call_leaves_the_others_their_answers(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    await engine.set_many(space, [new(f"k{i}", str(i).encode()) for i in range(100)], deadline())
+    calls = [asyncio.create_task(engine.get(space, f"k{i}", deadline())) for i in range(100)]
+    await asyncio.sleep(0)
+    for call in calls[::3]:
+        call.cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for index, answer in enumerate(answers):
+        if index % 3:
+            assert isinstance(answer, Entry)
+            assert answer.value == str(index).encode()
+
+
+async def test_replica_reads_find_what_was_replicated(
+    engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline
+) -> None:
+    replicated = await namespaces.resolve("replicated", deadline())
+    await engine.set(replicated, new("k"), deadline())
+    async with asyncio.timeout(10):
+        while not isinstance(await engine.get(replicated, "k", deadline()), Entry):
+            await asyncio.sleep(0.01)
+
+
+async def test_statistics_count_and_estimate(
+    engine: CacheEngine, space: Namespace, stats: CacheStats, deadline: Deadline
+) -> None:
+    await engine.set_many(space, [new(f"k{i}", b"x" * 1000) for i in range(900)], deadline())
+    await engine.get_many(space, ["k0", "k1", "nothing"], deadline())
+    await engine.delete(space, "k0", deadline())
+    await stats.flush()
+    worker, deployment, size = await engine.statistics(space, deadline())
+    assert worker.values() == deployment.values() == (2, 1, 0, 900, 1)
+    assert size is not None
+    assert 300 < size.entries < 2700
+    assert 1000 < size.memory_bytes / size.entries < 2000
+
+
+def test_the_header_is_as_documented() -> None:
+    from pantler_server.engines.cache.entry import HEADER, read
+
+    packed = struct.pack("<BBHQ8sQQQ", 0xC1, 4, 48, 7, b"generatn", 3, 1000, 2000) + b"text" + b"v"
+    assert HEADER.size == 44
+    assert read(packed, b"generatn", "k") == Entry(b"v", 7, 1000, 2000, "text")
+    assert read(packed, b"another!", "k") is MissReason.HIDDEN_BY_NAMESPACE

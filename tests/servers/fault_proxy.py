@@ -1,0 +1,76 @@
+"""A TCP proxy in front of a server that can stall, swallow replies and cut connections."""
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+
+
+class FaultProxy:
+    """Passes everything on until it is told otherwise."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = 0
+        self._target_port = target_port
+        self._forward_requests = asyncio.Event()
+        self._forward_replies = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.restore()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def restore(self) -> None:
+        self._forward_requests.set()
+        self._forward_replies.set()
+
+    def stall(self) -> None:
+        """Nothing passes in either direction; connections stay open."""
+        self._forward_requests.clear()
+        self._forward_replies.clear()
+
+    def hold_replies(self) -> None:
+        """Requests reach the server, and its replies don't come back."""
+        self._forward_replies.clear()
+
+    def cut(self) -> None:
+        """Drops every connection now; what was held is lost."""
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    async def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            behind = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        for source, target, gate in (
+            (reader, behind[1], self._forward_requests),
+            (behind[0], writer, self._forward_replies),
+        ):
+            task = asyncio.create_task(self._pump(source, target, gate))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, gate: asyncio.Event
+    ) -> None:
+        self._writers.add(target)
+        with suppress(OSError):
+            while data := await source.read(65536):
+                await gate.wait()
+                target.write(data)
+                await target.drain()
+        self._writers.discard(target)
+        target.transport.abort()
