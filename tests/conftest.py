@@ -22,7 +22,8 @@ async def server() -> AsyncIterator[PantlerServer]:
 
 @pytest_asyncio.fixture(scope="session")
 async def channel(server: PantlerServer) -> AsyncIterator[grpc.aio.Channel]:
-    async with grpc.aio.insecure_channel(server.address) as opened:
+    options = (("grpc.max_receive_message_length", -1),)  # the default is less than a large value
+    async with grpc.aio.insecure_channel(server.address, options=options) as opened:
         yield opened
 
 

@@ -4,6 +4,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from pantler_server.core.errors import ServiceError, WrongKind
@@ -192,23 +193,15 @@ async def test_lost_marks_hide_every_entry_of_the_partition(
 
 
 async def test_a_new_generation_does_not_revive_old_entries(
-    engine: CacheEngine, store: Store, namespaces: NamespaceEngine, deadline: Deadline
+    engine: CacheEngine, store: Store, space: Namespace, deadline: Deadline
 ) -> None:
-    one_part = Namespace("revive", False, namespaces_config(namespaces), _one(store), 1000, 1000)
-    await engine.set(one_part, new("old", ttl_ms=60_000), deadline())
-    await lose_marks(store, one_part, "old")
-    await engine.set(one_part, new("new", ttl_ms=60_000), deadline())
-    assert await engine.get(one_part, "old", deadline()) is MissReason.HIDDEN_BY_NAMESPACE
-
-
-def namespaces_config(namespaces: NamespaceEngine) -> Any:
-    return namespaces._settings.namespace("revive")
-
-
-def _one(store: Store) -> Any:
-    from pantler_server.core.namespace import Partition
-
-    return (Partition(b"{revive:0}", store.slot_of("{revive:0}")),)
+    partition, _ = keys.place(space, "old")
+    neighbour = next(key for key in map(str, count()) if keys.place(space, key)[0] == partition)
+    await engine.set(space, new("old"), deadline())
+    await lose_marks(store, space, "old")
+    await engine.set(space, new(neighbour), deadline())
+    assert await engine.get(space, "old", deadline()) is MissReason.HIDDEN_BY_NAMESPACE
+    assert isinstance(await engine.get(space, neighbour, deadline()), Entry)
 
 
 async def test_data_of_another_type_is_refused_and_left_alone(

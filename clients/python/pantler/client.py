@@ -12,6 +12,9 @@ from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 MAX_BATCH_ITEMS = 1000  # of one call, by the server's contract
 
+# gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
+_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
+
 T = TypeVar("T")
 
 
@@ -27,7 +30,7 @@ class AsyncClient:
     ) -> None:
         self._address = address
         self._timeout_s = timeout.total_seconds()
-        self._channel = grpc.aio.insecure_channel(address)
+        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._cache = cache_pb2_grpc.CacheServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:

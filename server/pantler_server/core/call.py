@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 class Call(ABC):
-    """A call under way. Errors are raised, not set."""
+    """A call under way, of no use after it. Errors are raised, not set."""
 
     __slots__ = ("deadline",)
 
