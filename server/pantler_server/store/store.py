@@ -7,6 +7,7 @@ did not reach Redis; otherwise it fails with OutcomeUnknown, and the caller deci
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 
 import structlog
 from redis.crc import key_slot
@@ -24,8 +25,8 @@ from pantler_server.store.link import Link, LinkLost, LinkTimeout, Reply, ReplyE
 from pantler_server.store.request import Request, pack
 from pantler_server.store.topology import RedisTopology
 
-MAX_ATTEMPTS = 5  # bounds a chase after redirections and reconnections
-TRY_AGAIN_S = 0.01  # between tries while a slot's keys are half moved
+QUICK_ATTEMPTS = 3  # redirections that are followed at once: NOSCRIPT, then MOVED, then ASK
+PAUSE_S = 0.01  # between further ones, while a slot is half moved; the deadline ends the chase
 
 # Codes with which a server says that it did nothing, because it can't serve now …
 _NOT_NOW = frozenset(
@@ -156,7 +157,11 @@ class Store:
         self, request: Request, deadline: float, failure: LinkLost | ReplyFailed
     ) -> list[Reply]:
         """Does again what can be done again; raises the ServiceError that says what happened."""
-        for _ in range(MAX_ATTEMPTS):
+        for attempt in count():
+            if attempt >= QUICK_ATTEMPTS:
+                await asyncio.sleep(PAUSE_S)
+            if self._loop.time() >= deadline:
+                break
             try:
                 if isinstance(failure, LinkLost):
                     return await self._repeat(request, failure, deadline)
@@ -199,8 +204,7 @@ class Store:
                 link = await self._named_in(error, limit)
                 asking = [part for command in request.whole() for part in (_ASKING, command)]
                 return (await link.submit(asking, limit))[1::2]
-            case "TRYAGAIN":
-                await asyncio.sleep(TRY_AGAIN_S)
+            case "TRYAGAIN":  # some of the keys are here and some are not
                 return await self._link(request).submit(request.commands, limit)
         raise self._service_error(error, request) from failed
 
