@@ -1,13 +1,13 @@
 """The composition root: the only file that builds concretes. One `App` is one worker's service."""
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
 from pantler.v1 import admin_pb2, cache_pb2
 from prometheus_client import Gauge
 
+from pantler_server.core import background
 from pantler_server.core.config import Settings
 from pantler_server.core.logs import configure_logs
 from pantler_server.core.reload import Reloader
@@ -73,7 +73,7 @@ class App:
         await self._grpc.set_ready(self._health.ready)
         await self._http.start()
         await self._grpc.start()
-        self._ready_task = asyncio.create_task(self._publish_readiness(), name="readiness")
+        self._ready_task = background.start(self._publish_readiness(), "readiness")
 
     def apply(self, settings: Settings) -> None:
         """Takes up a reloaded configuration, as far as it needs no restart."""
@@ -85,9 +85,7 @@ class App:
         """Drains: readiness goes first, calls under way finish within the drain time-out."""
         self._health.draining = True
         if self._ready_task is not None:
-            self._ready_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._ready_task
+            await background.stop((self._ready_task,))
         await self._grpc.set_ready(False)
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from pantler_server.core import background
 from pantler_server.core.config import RELOADABLE, EmbeddedRedis, Settings, Topology
 from pantler_server.core.config_file import load_settings
 from pantler_server.core.errors import ConfigInvalid
@@ -82,12 +83,15 @@ class Supervisor:
             self._valkey = EmbeddedValkey(embedded)
             await self._valkey.start()
         await asyncio.gather(*(self._serve(worker) for worker in self._workers))
-        self._tasks = [asyncio.create_task(self._keep_worker(worker)) for worker in self._workers]
+        self._tasks = [
+            background.start(self._keep_worker(worker), f"worker {worker.number}")
+            for worker in self._workers
+        ]
         if self._valkey is not None:
-            self._tasks.append(asyncio.create_task(self._keep_valkey(self._valkey)))
+            self._tasks.append(background.start(self._keep_valkey(self._valkey), "valkey"))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
         if self._config is not None:
-            self._tasks.append(asyncio.create_task(self._watch(self._config)))
+            self._tasks.append(background.start(self._watch(self._config), "config watch"))
         redis = self._valkey.socket if self._valkey else self._loaded.redis.topology
         log.info("serving", grpc=listen, http=http_listen, redis=str(redis))
 
@@ -166,9 +170,7 @@ class Supervisor:
             return {"changed": changed, "restart_required": restart, "problems": []}
 
     async def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await background.stop(self._tasks)
         limit_s = self._loaded.drain_timeout.total_seconds() + KILL_MARGIN_S
         await asyncio.gather(*(worker.stop(limit_s) for worker in self._workers))
         if self._valkey is not None:

@@ -60,7 +60,7 @@ class Connector:
         address, tls = None, config.tls is not None
         if config.url is not None:
             parsed: dict[str, Any] = dict(parse_url(config.url))
-            tls = tls or parsed.pop("connection_class", None) is SSLConnection
+            tls |= parsed.pop("connection_class", None) is SSLConnection
             address = Address(
                 parsed.pop("host", "localhost"),
                 int(parsed.pop("port", 6379)),

@@ -9,6 +9,7 @@ import asyncio
 
 import structlog
 
+from pantler_server.core import background
 from pantler_server.store.connect import CONNECT_ERRORS, Address, Connector, Greeting
 from pantler_server.store.link import Link, LinkLost, ReplyFailed
 from pantler_server.store.request import pack
@@ -46,6 +47,7 @@ class Node:
         self._attempts = 0  # connection attempts under way
         self._attempt_done = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     @property
     def available(self) -> bool:
@@ -55,17 +57,14 @@ class Node:
     def start(self) -> None:
         self._attempts = self._connections  # before the tasks first run: early calls wait for them
         self._tasks = [
-            asyncio.create_task(self._keep_open(), name=f"redis {self.address}")
+            background.start(self._keep_open(), f"redis {self.address}")
             for _ in range(self._connections)
         ]
-        self._tasks.append(asyncio.create_task(self._probe(), name=f"redis probe {self.address}"))
+        self._tasks.append(background.start(self._probe(), f"redis probe {self.address}"))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for link in tuple(self._links):
-            link.close("shutting down")
+        self._stopping = True
+        await background.stop(self._tasks)
 
     def pick(self) -> Link | None:
         """The open link that has least to do; None if there is none."""
@@ -126,7 +125,7 @@ class Node:
     def _remove(self, link: Link) -> None:
         link.close("shutting down")
         self._links.remove(link)
-        if not self._links:
+        if not self._links and not self._stopping:
             self._note("connection lost")
 
     def _note(self, detail: str) -> None:

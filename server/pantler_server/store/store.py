@@ -159,9 +159,9 @@ class Store:
         """Does again what can be done again; raises the ServiceError that says what happened."""
         for attempt in count():
             if attempt >= QUICK_ATTEMPTS:
+                if self._loop.time() + PAUSE_S >= deadline:
+                    break
                 await asyncio.sleep(PAUSE_S)
-            if self._loop.time() >= deadline:
-                break
             try:
                 if isinstance(failure, LinkLost):
                     return await self._repeat(request, failure, deadline)

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 
+from pantler_server.core import background
 from pantler_server.core.config import Topology
 from pantler_server.store.connect import Address, Connector, Greeting
 from pantler_server.store.node import Node
@@ -91,13 +92,11 @@ class DiscoveredTopology(RedisTopology):
 
     async def start(self) -> None:
         await self.look()
-        self._task = asyncio.create_task(self._keep_looking(), name=f"redis {self.kind}")
+        self._task = background.start(self._keep_looking(), f"redis {self.kind}")
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await background.stop((self._task,))
         await asyncio.gather(*(node.stop() for node in self._nodes.values()))
 
     def suspect(self) -> None:

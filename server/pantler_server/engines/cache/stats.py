@@ -6,10 +6,10 @@ the deployment in Redis (role `state`), so that counting costs a call next to no
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 
 from prometheus_client import Counter
 
+from pantler_server.core import background
 from pantler_server.core.errors import OutcomeUnknown, ServiceError, StoreError
 from pantler_server.core.keyspace import hash_tag
 from pantler_server.engines.cache.model import Entry, MissReason
@@ -77,14 +77,12 @@ class CacheStats:
         return stats
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_flushing(), name="cache stats")
+        self._task = background.start(self._keep_flushing(), "cache stats")
 
     async def stop(self) -> None:
         """Flushes a last time, if Redis is there."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await background.stop((self._task,))
         await self.flush()
 
     async def deployment(self, namespace: str, deadline: float) -> NamespaceStats:
