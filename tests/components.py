@@ -1,7 +1,7 @@
 """Programs that some tests need and a machine may lack: nothing is left out in silence.
 
-`@pytest.mark.component("redis-server")` leaves a test out where the program is not on PATH. The run then
-ends by naming each file that did not run and how to get its component; with CI=true it fails.
+`@pytest.mark.component("redis-server")` leaves a test out where the program is not on PATH. The run
+then ends by naming each file that did not run and how to get its component; with CI=true it fails.
 """
 
 import os
@@ -17,7 +17,7 @@ COMPONENTS = {
     "openssl": "`make setup-system`, or apt-get install openssl",
 }
 
-_LEFT_OUT = pytest.StashKey[dict[str, set[str]]]()
+_LEFT_OUT = pytest.StashKey[defaultdict[str, set[str]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,7 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         missing = [name for name in _components(item) if shutil.which(name) is None]
         for name in missing:

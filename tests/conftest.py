@@ -1,6 +1,10 @@
 """Servers that tests share. Each is real, is started at its first use and ends with the run."""
 
+import os
 from collections.abc import AsyncIterator
+
+# Before gRPC is imported: its fork handlers may abort a child process that is about to be a server.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 import grpc.aio
 import pytest_asyncio

@@ -122,6 +122,7 @@ class WorkerProcess:
         self._settle_applied()
         if not ready.done():
             ready.set_exception(WorkerFailed(f"worker {self.number}: {failure}"))
+            ready.exception()  # seen: nobody waits if something else fails the start first
 
     async def _answer_reload(self, control: ControlChannel) -> None:
         control.send("reloaded", **await self._reload())

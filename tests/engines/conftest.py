@@ -6,7 +6,6 @@ from itertools import count
 
 import pytest
 import pytest_asyncio
-
 from pantler_server.core.config import EmbeddedRedis, RedisConfig, Settings
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
@@ -15,6 +14,7 @@ from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.embedded import EmbeddedValkey
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
+
 from tests.servers.cluster import ClusterGroup
 from tests.servers.redis_7_0 import redis_7_0
 from tests.servers.sentinel import SERVICE, SentinelGroup
@@ -44,11 +44,12 @@ async def store(
     sentinel_group: SentinelGroup,
     cluster_group: ClusterGroup,
 ) -> AsyncIterator[Store]:
-    config, socket, owned = RedisConfig(), None, None
+    config, socket = RedisConfig(), None
+    owned: EmbeddedValkey | ValkeyServer | None = None
     match request.param:
         case "embedded":
-            owned = EmbeddedValkey(EmbeddedRedis())
-            socket = owned.socket
+            owned = embedded = EmbeddedValkey(EmbeddedRedis())
+            socket = embedded.socket
         case "standalone":
             config = RedisConfig(url=valkey.url)
         case "sentinel":
@@ -58,8 +59,8 @@ async def store(
         case "cluster":
             config = RedisConfig.model_validate({"cluster": {"nodes": cluster_group.addresses[:2]}})
         case "redis-7.0":
-            owned = redis_7_0()
-            config = RedisConfig(url=owned.url)
+            owned = oldest = redis_7_0()
+            config = RedisConfig(url=oldest.url)
     if owned is not None:
         await owned.start()
     opened = open_store("cache", config, socket)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import pytest
 from pantler_server.core.errors import ServiceError, WrongKind
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import keys
@@ -16,6 +17,7 @@ from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.request import Argument, Request, pack
 from pantler_server.store.store import Store
+
 from tests.engines.conftest import Deadline
 
 
@@ -231,12 +233,9 @@ async def test_a_string_that_is_no_entry_is_refused_and_left_alone(
 
 
 async def expect_wrong_kind(attempt: Any) -> None:
-    try:
+    with pytest.raises(WrongKind) as refused:
         await attempt
-    except WrongKind as error:
-        assert error.key == "k"
-    else:
-        raise AssertionError("foreign data was taken for an entry")
+    assert refused.value.key == "k"
 
 
 async def test_foreign_data_spoils_only_its_own_item_of_a_batch(

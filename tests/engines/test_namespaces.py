@@ -1,11 +1,11 @@
 """The registry of namespaces, on every topology."""
 
 import pytest
-
 from pantler_server.core.config import Settings
 from pantler_server.core.errors import NamespaceUnknown, TooManyNamespaces
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.store import Store
+
 from tests.engines.conftest import Deadline
 
 

@@ -5,9 +5,20 @@ from collections import Counter
 from typing import Any, Self
 
 import grpc.aio
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 CALL_TIMEOUT_S = 2.0
+
+
+def _retry_delay_s(failure: grpc.aio.AioRpcError) -> float:
+    """As long as RetryInfo asks for; a moment where there is none."""
+    status = rpc_status.from_call(failure)  # type: ignore[arg-type]  # it reads what both kinds have
+    retry = error_details_pb2.RetryInfo()
+    if status is None or not any(detail.Unpack(retry) for detail in status.details):
+        return 0.01
+    return float(retry.retry_delay.ToTimedelta().total_seconds())
 
 
 class Load:
@@ -51,7 +62,7 @@ class Load:
                 self.stored_since += 1
                 await self._get(key, value)
             else:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(_retry_delay_s(self.failures[-1]))
 
     async def _set(self, key: str, value: bytes) -> bool:
         request = cache_pb2.SetRequest(namespace=self._namespace, key=key, value=value)

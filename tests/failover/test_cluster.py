@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc.aio
 from pantler.v1 import cache_pb2, cache_pb2_grpc
-
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
@@ -14,6 +13,7 @@ from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
+
 from tests.failover.load import Load
 from tests.servers.cluster import ClusterGroup
 from tests.servers.pantler import PantlerServer
@@ -102,4 +102,3 @@ async def _open(group: ClusterGroup) -> Store:
 
 def _soon() -> float:
     return asyncio.get_running_loop().time() + 5.0
-

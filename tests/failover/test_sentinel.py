@@ -13,7 +13,10 @@ FAILOVER_S = 15.0  # Sentinel's own: half a second to notice, then election and 
 async def test_writes_resume_after_the_primary_is_killed() -> None:
     async with SentinelGroup() as group:
         option = f"{','.join(group.addresses)}/{SERVICE}"
-        async with PantlerServer("--redis-sentinel", option) as server, Load(server.address) as load:
+        async with (
+            PantlerServer("--redis-sentinel", option) as server,
+            Load(server.address) as load,
+        ):
             await load.until_stored(200, 10)
             old = await group.primary()
             await old.kill()
@@ -33,7 +36,10 @@ async def test_writes_resume_after_the_primary_is_killed() -> None:
 async def test_a_primary_that_stands_still_is_left_for_the_new_one() -> None:
     async with SentinelGroup() as group:
         option = f"{','.join(group.addresses)}/{SERVICE}"
-        async with PantlerServer("--redis-sentinel", option) as server, Load(server.address) as load:
+        async with (
+            PantlerServer("--redis-sentinel", option) as server,
+            Load(server.address) as load,
+        ):
             await load.until_stored(200, 10)
             old = await group.primary()
             old.pause()
@@ -49,7 +55,10 @@ async def test_a_primary_that_stands_still_is_left_for_the_new_one() -> None:
 async def test_a_planned_failover_loses_no_acknowledged_write_for_good() -> None:
     async with SentinelGroup() as group:
         option = f"{','.join(group.addresses)}/{SERVICE}"
-        async with PantlerServer("--redis-sentinel", option) as server, Load(server.address) as load:
+        async with (
+            PantlerServer("--redis-sentinel", option) as server,
+            Load(server.address) as load,
+        ):
             await load.until_stored(200, 10)
             old = await group.primary()
             await group.sentinels[0].execute("SENTINEL", "FAILOVER", SERVICE)

@@ -1,4 +1,5 @@
-"""A certificate authority of the test's own, with a certificate for the server and one for a client."""
+"""A certificate authority of the test's own, with a certificate for the server and one for a
+client."""
 
 import shutil
 import subprocess

@@ -70,9 +70,7 @@ class ClusterGroup:
     async def begin_move(self, slot: int, target: ValkeyServer) -> None:
         """Half moves a slot: keys that its owner does not have are asked for at the target."""
         source = self.owner(slot)
-        await target.execute(
-            "CLUSTER", "SETSLOT", slot, "IMPORTING", await self.node_id(source)
-        )
+        await target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", await self.node_id(source))
         await source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", await self.node_id(target))
 
     async def end_move(self, slot: int, target: ValkeyServer) -> None:
@@ -95,6 +93,8 @@ class ClusterGroup:
     async def _info(self, server: ValkeyServer) -> str:
         # redis-py parses CLUSTER INFO into a dictionary
         info = await server.execute("CLUSTER", "INFO")
-        return str(info) if not isinstance(info, dict) else "\n".join(
-            f"{name}:{value}" for name, value in info.items()
+        return (
+            str(info)
+            if not isinstance(info, dict)
+            else "\n".join(f"{name}:{value}" for name, value in info.items())
         )

@@ -47,9 +47,7 @@ class FaultProxy:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             behind = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:

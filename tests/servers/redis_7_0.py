@@ -8,7 +8,8 @@ from tests.servers.valkey import ValkeyServer
 
 
 def redis_7_0(*arguments: str, certificate: Pair | None = None) -> ValkeyServer:
-    """Needs the component `redis-server`; not started yet. With a certificate it speaks TLS only."""
+    """Needs the component `redis-server`; not started yet. With a certificate it speaks TLS
+    only."""
     binary = shutil.which("redis-server")
     assert binary is not None
     if certificate is not None:

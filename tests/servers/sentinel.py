@@ -29,7 +29,8 @@ class SentinelServer(ValkeyServer):
 
 
 class SentinelGroup:
-    """Ready when a failover could succeed at once: all Sentinels know each other and the replica."""
+    """Ready when a failover could succeed at once: all Sentinels know each other and the
+    replica."""
 
     def __init__(self, binary: Path | None = None) -> None:
         self.servers = [ValkeyServer(binary=binary)]
@@ -62,7 +63,9 @@ class SentinelGroup:
         _, port = await self.sentinels[0].execute("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
-    async def wait_for_new_primary(self, old: ValkeyServer, timeout_s: float = 15.0) -> ValkeyServer:
+    async def wait_for_new_primary(
+        self, old: ValkeyServer, timeout_s: float = 15.0
+    ) -> ValkeyServer:
         async with asyncio.timeout(timeout_s):
             while True:
                 primary = await self.primary()
@@ -86,7 +89,9 @@ async def _master_state(sentinel: SentinelServer) -> dict[str, str]:
 
 def _text(fields: Any) -> dict[str, str]:
     """A reply of names and values, which redis-py may have parsed already or not."""
-    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+    pairs = (
+        fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+    )
     return {_str(name): _str(value) for name, value in pairs}
 
 

@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from pantler_server.store.embedded import die_with_parent, find_valkey
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-
-from pantler_server.store.embedded import die_with_parent, find_valkey
 
 START_TIMEOUT_S = 10.0
 
@@ -85,7 +84,8 @@ class ValkeyServer:
                         await client.ping()
                         return
                     assert self.process is not None
-                    assert self.process.returncode is None, self.log()
+                    code = self.process.returncode
+                    assert code is None, f"it ended with {code}: {self.log()}"
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise AssertionError(f"the server does not answer: {self.log()}") from None
@@ -96,7 +96,7 @@ class ValkeyServer:
     async def execute(self, *command: str | bytes | int) -> Any:
         """Runs one command on a connection of its own."""
         async with self.client() as client:
-            return await client.execute_command(*command)
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def pause(self) -> None:
         """The process stands still: connections stay open, and nothing answers."""

@@ -61,7 +61,7 @@ async def test_the_standard_health_service_answers(channel: grpc.aio.Channel) ->
 
 
 async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
     request = reflection_pb2.ServerReflectionRequest(list_services="*")
     async for answer in stub.ServerReflectionInfo(iter([request])):
         names = {service.name for service in answer.list_services_response.service}

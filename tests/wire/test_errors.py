@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 from google.rpc import code_pb2, error_details_pb2
 from pantler.v1 import errors_pb2
-
 from pantler_server.core import errors
 from pantler_server.servicers.status import status_of
 
@@ -17,6 +16,7 @@ EXAMPLES: list[errors.ServiceError] = [
     errors.ResponseTooLarge(2, 1),
     errors.ConfigInvalid([errors.ConfigProblem("f.yaml:1", "ttl", "must be more")]),
     errors.DeadlinePassed("too late"),
+    errors.ShuttingDown("stopping"),
     errors.InternalError("a defect"),
     errors.StoreUnavailable("away", "cache"),
     errors.OutcomeUnknown("away", "cache"),

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import StringValue
-
 from pantler_server.core.call import Call
 from pantler_server.core.config import Settings
 from pantler_server.core.errors import NamespaceUnknown
 from pantler_server.wire.host import GrpcHost
+
 from tests.servers.valkey import free_port
 from tests.wire.test_cache_service import details
 

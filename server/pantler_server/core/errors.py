@@ -8,6 +8,7 @@
     ├── ResponseTooLarge      the answer would not fit a message
     ├── ConfigInvalid         a configuration file that can't be put in force
     ├── DeadlinePassed        the call's time was up
+    ├── ShuttingDown          the worker takes no more calls
     ├── InternalError         a defect
     └── StoreError
         ├── StoreUnavailable  Redis is away, and nothing was done
@@ -123,6 +124,10 @@ class ConfigInvalid(ServiceError):
 
 class DeadlinePassed(ServiceError):
     """The call's deadline passed. What a write came to is unknown; the caller allows more time."""
+
+
+class ShuttingDown(ServiceError):
+    """The worker is about to stop, and nothing was done. The caller tries again, elsewhere."""
 
 
 class InternalError(ServiceError):

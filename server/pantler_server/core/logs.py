@@ -25,7 +25,9 @@ def configure_logs(config: LogConfig, **context: object) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line is one write: processes share it
+        logger_factory=structlog.WriteLoggerFactory(
+            sys.stderr
+        ),  # a line is one write: processes share it
         cache_logger_on_first_use=False,  # a reload may change the level
     )
     structlog.contextvars.clear_contextvars()

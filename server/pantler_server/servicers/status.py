@@ -45,6 +45,9 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.DeadlinePassed: _Meaning(
         code_pb2.DEADLINE_EXCEEDED, errors_pb2.ERROR_REASON_DEADLINE_EXCEEDED
     ),
+    errors.ShuttingDown: _Meaning(
+        code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_SHUTTING_DOWN, retry=True
+    ),
     errors.InternalError: _Meaning(code_pb2.INTERNAL, errors_pb2.ERROR_REASON_INTERNAL),
     errors.StoreUnavailable: _Meaning(
         code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, retry=True

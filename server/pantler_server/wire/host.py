@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from pantler_server.core.config import Settings
+from pantler_server.wire.gate import Gate
 from pantler_server.wire.methods import Method, SettingsNow
 
 KEEPALIVE_MIN_MS = 10_000  # clients may ping this often; gRPC's default of 5 min breaks their calls
@@ -23,13 +24,16 @@ class GrpcHost:
         self._server = grpc.aio.server(
             options=_options(now), maximum_concurrent_rpcs=now.max_concurrent_calls
         )
+        self._gate = Gate()
         self._names: list[str] = []
         self._health = health.aio.HealthServicer()
 
     def add(self, service: ServiceDescriptor, servicer: object) -> None:
         """Registers a servicer: it has a method for each RPC, by the RPC's name."""
         handlers = {
-            method.name: Method(method, getattr(servicer, method.name), self._settings).handler()
+            method.name: Method(
+                method, getattr(servicer, method.name), self._settings, self._gate
+            ).handler()
             for method in service.methods
         }
         generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
@@ -62,6 +66,7 @@ class GrpcHost:
 
     async def drain(self, timeout_s: float) -> None:
         """Takes no more calls, and gives those under way this long to finish."""
+        await self._gate.close()
         await self._server.stop(timeout_s)
 
 

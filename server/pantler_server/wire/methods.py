@@ -28,6 +28,7 @@ from pantler_server.core.errors import (
     ServiceError,
 )
 from pantler_server.servicers.status import status_of
+from pantler_server.wire.gate import Gate
 from pantler_server.wire.grpc_call import Context, GrpcCall
 
 _HANDLED = Counter("pantler_rpc_handled", "Calls answered, by status code", ("method", "code"))
@@ -52,12 +53,17 @@ class Method:
     """
 
     def __init__(
-        self, descriptor: MethodDescriptor, handle: Callable[..., Any], settings: SettingsNow
+        self,
+        descriptor: MethodDescriptor,
+        handle: Callable[..., Any],
+        settings: SettingsNow,
+        gate: Gate,
     ) -> None:
         self.name = f"{descriptor.containing_service.full_name}/{descriptor.name}"
         self._descriptor = descriptor
         self._handle = handle
         self._settings = settings
+        self._gate = gate
         self._request_name = descriptor.input_type.name
         self._parse_bytes: Callable[[bytes], Message] = GetMessageClass(
             descriptor.input_type
@@ -80,6 +86,7 @@ class Method:
         settings = self._settings()
         call = GrpcCall(context, began, settings.default_deadline.total_seconds())
         try:
+            self._gate.enter()
             response = await self._handle(self._request(raw), call)
             data: bytes = response.SerializeToString()
             if len(data) > settings.max_message_bytes:
@@ -94,6 +101,7 @@ class Method:
         settings = self._settings()
         call = GrpcCall(context, began, settings.default_deadline.total_seconds())
         try:
+            self._gate.enter()
             async for response in self._handle(self._request(raw), call):
                 yield response.SerializeToString()
         except Exception as exc:  # noqa: BLE001 - every error becomes a status

@@ -1,0 +1,89 @@
+"""What holds for the code as a whole."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(ROOT.glob("server/pantler_server/engines/**/*.lua"))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def tracked() -> list[Path]:
+    return [ROOT / name for name in run("git", "ls-files").stdout.splitlines()]
+
+
+def test_the_import_contracts_hold() -> None:
+    done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
+    assert done.returncode == 0, done.stdout
+
+
+def modules_after(statement: str) -> set[str]:
+    """What is imported in a fresh interpreter after a statement."""
+    done = run(sys.executable, "-c", f"{statement}\nimport sys\nprint(*sys.modules, sep='\\n')")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_generated_code_comes_without_the_sdk() -> None:
+    loaded = modules_after("from pantler.v1 import cache_pb2")
+    assert "pantler.v1.cache_pb2" in loaded
+    assert not {"pantler.client", "pantler.errors", "pantler.model", "grpc"} & loaded
+
+
+def test_a_worker_loads_neither_the_sdk_nor_the_command_line() -> None:
+    loaded = modules_after("import pantler_server.worker")
+    assert "pantler.v1.cache_pb2" in loaded
+    assert not {"pantler.client", "typer", "watchfiles", "pantler_server.cli"} & loaded
+
+
+def test_the_supervisor_loads_neither_grpc_nor_redis() -> None:
+    assert not {"grpc", "redis", "hiredis"} & modules_after("import pantler_server.supervisor")
+
+
+def test_the_sdk_gives_its_public_names() -> None:
+    import pantler
+
+    assert {name: getattr(pantler, name).__name__ for name in pantler.__all__} == {
+        name: name for name in pantler.__all__
+    }
+    with pytest.raises(AttributeError, match="Clientt"):
+        _ = pantler.Clientt
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_script_opens_with_its_signature(script: Path) -> None:
+    header = re.match(r"(--.*\n)+", script.read_text())
+    assert header is not None
+    for word in ("KEYS[1]", "returns", "clock:", "expiry:"):
+        assert word in header[0]
+    assert header[0].startswith(f"-- {script.stem}: ")
+
+
+def test_there_are_scripts() -> None:
+    assert SCRIPTS
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+def test_no_file_names_a_developers_machine() -> None:
+    pattern = re.compile(r"/(home/\w+|root|Users/\w+|work)/")
+    for path in tracked():
+        if path.exists() and path.suffix not in {".lock", ".svg"} and path != Path(__file__):
+            assert not pattern.search(path.read_text(encoding="utf-8")), path
+
+
+def test_make_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    listed = {line.split()[1] for line in run("make", "help").stdout.splitlines()}
+    assert listed == set(phony[1].split())
