@@ -21,7 +21,8 @@ _LEFT_OUT = pytest.StashKey[defaultdict[str, set[str]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_LEFT_OUT] = defaultdict(set)
+    left_out: defaultdict[str, set[str]] = defaultdict(set)
+    config.stash[_LEFT_OUT] = left_out
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -52,7 +52,7 @@ class App:
         self._stats = CacheStats(self._state_store)
         cache = CacheEngine(self._cache_store, self._stats)
         self._health = HealthEngine(worker, self._stores)
-        self._grpc = GrpcHost(lambda: self._settings)
+        self._grpc = GrpcHost(settings)
         self._grpc.add(
             cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
             CacheServicer(cache, self._namespaces),
@@ -79,6 +79,7 @@ class App:
         """Takes up a reloaded configuration, as far as it needs no restart."""
         self._settings = settings
         self._namespaces.apply(settings)
+        self._grpc.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
+from pantler_server.store.embedded import die_with_parent
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
@@ -42,7 +43,10 @@ class PantlerServer:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stderr=asyncio.subprocess.PIPE, env=self._env
+            *self._command,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._env,
+            preexec_fn=die_with_parent(),
         )
         self._reader = asyncio.create_task(self._read())
         serving = await self.wait_for("serving", timeout_s=START_TIMEOUT_S)

@@ -103,7 +103,7 @@ class Host:
         self.servicer = Servicer()
         address = f"127.0.0.1:{free_port()}"
         self.settings = Settings(listen=address)
-        self.host = GrpcHost(lambda: self.settings)
+        self.host = GrpcHost(self.settings)
         self.host.add(_descriptor(), self.servicer)
         self.channel = grpc.aio.insecure_channel(address)
 

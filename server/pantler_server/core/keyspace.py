@@ -17,4 +17,4 @@ def hash_tag(namespace: str, partition: int) -> str:
 
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key: the same on every worker, in every version. It must never change."""
-    return crc32(key) % partitions if partitions > 1 else 0
+    return crc32(key) % partitions

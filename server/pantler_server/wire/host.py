@@ -1,5 +1,6 @@
 """The gRPC server of a worker: Pantler's services, health and reflection on one shared port."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,35 +9,39 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from pantler_server.core import background
 from pantler_server.core.config import Settings
 from pantler_server.wire.gate import Gate
-from pantler_server.wire.methods import Method, SettingsNow
+from pantler_server.wire.methods import Method
 
+METRICS_INTERVAL_S = 0.5  # well below any interval at which Prometheus scrapes
 KEEPALIVE_MIN_MS = 10_000  # clients may ping this often; gRPC's default of 5 min breaks their calls
 
 
 class GrpcHost:
     """Serves servicers on `settings.listen`. Several processes may serve the same port."""
 
-    def __init__(self, settings: SettingsNow) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        now = settings()
         self._server = grpc.aio.server(
-            options=_options(now), maximum_concurrent_rpcs=now.max_concurrent_calls
+            options=_options(settings), maximum_concurrent_rpcs=settings.max_concurrent_calls
         )
         self._gate = Gate()
+        self._methods: list[Method] = []
+        self._metrics_task: asyncio.Task[None] | None = None
         self._names: list[str] = []
         self._health = health.aio.HealthServicer()
 
     def add(self, service: ServiceDescriptor, servicer: object) -> None:
         """Registers a servicer: it has a method for each RPC, by the RPC's name."""
-        handlers = {
-            method.name: Method(
-                method, getattr(servicer, method.name), self._settings, self._gate
-            ).handler()
+        methods = {
+            method.name: Method(method, getattr(servicer, method.name), self._settings, self._gate)
             for method in service.methods
         }
-        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        generic = grpc.method_handlers_generic_handler(
+            service.full_name, {name: method.handler() for name, method in methods.items()}
+        )
+        self._methods.extend(methods.values())
         self._server.add_generic_rpc_handlers((generic,))
         self._names.append(service.full_name)
 
@@ -47,12 +52,18 @@ class GrpcHost:
         reflection.enable_server_reflection(
             (*self._names, health_name, reflection.SERVICE_NAME), self._server
         )
-        address = self._settings().listen
+        address = self._settings.listen
         try:
             self._server.add_insecure_port(address)
         except RuntimeError:
             raise OSError(f"can't listen on {address}") from None
         await self._server.start()
+        self._metrics_task = background.start(self._keep_flushing_metrics(), "rpc metrics")
+
+    def apply(self, settings: Settings) -> None:
+        """Takes up a reloaded configuration, as far as it needs no restart."""
+        for method in self._methods:
+            method.apply(settings)
 
     async def set_ready(self, ready: bool) -> None:
         """What the health service answers, for the server and for each service."""
@@ -68,6 +79,18 @@ class GrpcHost:
         """Takes no more calls, and gives those under way this long to finish."""
         await self._gate.close()
         await self._server.stop(timeout_s)
+        if self._metrics_task is not None:
+            await background.stop((self._metrics_task,))
+        self._flush_metrics()
+
+    async def _keep_flushing_metrics(self) -> None:
+        while True:
+            await asyncio.sleep(METRICS_INTERVAL_S)
+            self._flush_metrics()
+
+    def _flush_metrics(self) -> None:
+        for method in self._methods:
+            method.flush_metrics()
 
 
 def _options(settings: Settings) -> Sequence[tuple[str, Any]]:

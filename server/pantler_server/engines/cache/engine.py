@@ -27,22 +27,20 @@ class CacheEngine:
     def __init__(self, store: Store, stats: CacheStats) -> None:
         self._store = store
         self._stats = stats
+        self._mark_reads: dict[bytes, bytes] = {}
 
     async def get(self, space: Namespace, key: str, deadline: float) -> Entry | MissReason:
         """One entry. One round trip."""
-        found = await self._get(space, key, deadline)
-        self._stats.of(space.name).count_read(found)
-        return found
-
-    async def _get(self, space: Namespace, key: str, deadline: float) -> Entry | MissReason:
         partition, place = keys.place(space, key)
         request = Request(
-            partition.slot, (pack("GET", place), _read_marks(partition)), key, repeatable=True
+            partition.slot, (pack("GET", place), self._read_marks(partition)), key, repeatable=True
         )
         raw, [generation] = await self._store.call(
             request, deadline, replica=space.config.replica_reads
         )
-        return entry.read(raw, generation, key)
+        found = entry.read(raw, generation, key)
+        self._stats.of(space.name).count_read(found)
+        return found
 
     async def get_many(
         self, space: Namespace, wanted: Sequence[str], deadline: float
@@ -57,7 +55,7 @@ class CacheEngine:
         requests = [
             Request(
                 partition.slot,
-                [*(pack("GET", places[index]) for index in group), _read_marks(partition)],
+                [*(pack("GET", places[index]) for index in group), self._read_marks(partition)],
                 space.name,
                 repeatable=True,
             )
@@ -67,15 +65,16 @@ class CacheEngine:
             requests, deadline, replica=space.config.replica_reads
         )
         found: list[Entry | MissReason | ServiceError] = [MissReason.UNKNOWN] * len(wanted)
+        stats = self._stats.of(space.name)
         for group, outcome in zip(groups.values(), outcomes, strict=True):
             if isinstance(outcome, list):
                 *raws, [generation] = outcome
                 for index, raw in zip(group, raws, strict=True):
-                    found[index] = _read(raw, generation, wanted[index])
+                    found[index] = one = _read(raw, generation, wanted[index])
+                    stats.count_read(one)
             else:
                 for index in group:
                     found[index] = await self._alone(space, wanted[index], outcome, deadline)
-        self._stats.of(space.name).count_reads(found)
         return found
 
     async def _alone(
@@ -85,7 +84,7 @@ class CacheEngine:
         if not isinstance(failure, WrongKind):
             return failure
         try:
-            return await self._get(space, key, deadline)
+            return await self.get(space, key, deadline)
         except ServiceError as error:
             return error
 
@@ -133,6 +132,14 @@ class CacheEngine:
         self._stats.of(space.name).deletes += sum(isinstance(one, bool) for one in deleted)
         return deleted
 
+    def _read_marks(self, partition: Partition) -> bytes:
+        """The packed command, which is the same for every read of a partition."""
+        command = self._mark_reads.get(partition.tag)
+        if command is None:
+            command = pack("HMGET", keys.marks(partition), "generation")
+            self._mark_reads[partition.tag] = command
+        return command
+
     async def statistics(
         self, space: Namespace, deadline: float
     ) -> tuple[NamespaceStats, NamespaceStats, Size | None]:
@@ -140,10 +147,6 @@ class CacheEngine:
         deployment = await self._stats.deployment(space.name, deadline)
         size = await estimate_size(self._store, space.name, deadline)
         return self._stats.of(space.name), deployment, size
-
-
-def _read_marks(partition: Partition) -> bytes:
-    return pack("HMGET", keys.marks(partition), "generation")
 
 
 def _read(raw: Reply, generation: Reply, key: str) -> Entry | MissReason | ServiceError:

@@ -12,8 +12,11 @@ def place(namespace: Namespace, key: str) -> tuple[Partition, bytes]:
     """The partition of an entry, and its key in Redis: `{namespace:partition}e:key`, a string."""
     encoded = key.encode()
     partitions = namespace.partitions
-    partition = partitions[partition_of(encoded, len(partitions))]
-    return partition, partition.tag + b"e:" + encoded
+    if len(partitions) == 1:
+        partition = partitions[0]
+    else:
+        partition = partitions[partition_of(encoded, len(partitions))]
+    return partition, b"%be:%b" % (partition.tag, encoded)
 
 
 def marks(partition: Partition) -> bytes:

@@ -5,7 +5,6 @@ the deployment in Redis (role `state`), so that counting costs a call next to no
 """
 
 import asyncio
-from collections.abc import Iterable
 
 from prometheus_client import Counter
 
@@ -49,10 +48,6 @@ class NamespaceStats:
             self.misses_unknown += 1
         elif found is MissReason.HIDDEN_BY_NAMESPACE:
             self.misses_hidden_by_namespace += 1
-
-    def count_reads(self, found: Iterable[Entry | MissReason | ServiceError]) -> None:
-        for one in found:
-            self.count_read(one)
 
     def values(self) -> tuple[int, ...]:
         """In the order of FIELDS."""
