@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Self
 
-from tests.servers.valkey import ValkeyServer
+from tests.servers.valkey import ValkeyServer, start_all
 
 SLOTS = 16384
 PRIMARIES = 3
@@ -33,7 +33,18 @@ class ClusterGroup:
         return [server.address for server in self.servers]
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(server.start() for server in self.servers))
+        try:
+            await self._form()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await asyncio.gather(*(server.stop() for server in self.servers))
+
+    async def _form(self) -> None:
+        await start_all(self.servers)
         bounds = [SLOTS * index // PRIMARIES for index in range(PRIMARIES + 1)]
         for server, first, after in zip(self.primaries, bounds, bounds[1:], strict=False):
             await server.execute("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
@@ -49,10 +60,6 @@ class ClusterGroup:
                     await asyncio.sleep(0.05)
             while not await self._all_see_replicas():
                 await asyncio.sleep(0.05)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await asyncio.gather(*(server.stop() for server in self.servers))
 
     async def node_id(self, server: ValkeyServer) -> str:
         answer: bytes = await server.execute("CLUSTER", "MYID")

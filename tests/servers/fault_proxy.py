@@ -1,6 +1,8 @@
 """A TCP proxy in front of a server that can stall, swallow replies and cut connections."""
 
 import asyncio
+import socket
+import struct
 from contextlib import suppress
 from typing import Self
 
@@ -15,6 +17,7 @@ class FaultProxy:
         self._forward_replies = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._refusing = False
         self.restore()
 
     async def __aenter__(self) -> Self:
@@ -32,6 +35,7 @@ class FaultProxy:
     def restore(self) -> None:
         self._forward_requests.set()
         self._forward_replies.set()
+        self._refusing = False
 
     def stall(self) -> None:
         """Nothing passes in either direction; connections stay open."""
@@ -42,12 +46,19 @@ class FaultProxy:
         """Requests reach the server, and its replies don't come back."""
         self._forward_replies.clear()
 
+    def refuse(self) -> None:
+        """New connections are reset; those that are open go on."""
+        self._refusing = True
+
     def cut(self) -> None:
-        """Drops every connection now; what was held is lost."""
+        """Resets every connection now; what was held is lost."""
         for writer in tuple(self._writers):
-            writer.transport.abort()
+            _reset(writer)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            _reset(writer)
+            return
         try:
             behind = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
@@ -72,3 +83,14 @@ class FaultProxy:
                 await target.drain()
         self._writers.discard(target)
         target.transport.abort()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection by a TCP reset, where a plain close would tell the peer of an orderly
+    end."""
+    linger_no_time = struct.pack("ii", 1, 0)
+    with suppress(OSError):  # it has ended already
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, linger_no_time
+        )
+    writer.transport.abort()

@@ -4,11 +4,16 @@ import asyncio
 from pathlib import Path
 from typing import Any, Self
 
-from tests.servers.valkey import ValkeyServer
+from tests.servers.valkey import ValkeyServer, start_all
 
 SERVICE = "pantler-test"
 QUORUM = 2
 DOWN_AFTER_MS = 500
+# Its own periods are made for failovers that may take half a minute. A PING must be answered well
+# within DOWN_AFTER_MS: the default sends the first one to a new primary when that already counts as
+# down, and a second failover follows. And five times its period must exceed the second between two
+# INFOs during a failover, or no replica is fresh enough to be promoted.
+PERIODS_MS = ("PING-PERIOD", 250, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 500)
 READY_TIMEOUT_S = 20.0
 
 
@@ -27,19 +32,22 @@ class SentinelServer(ValkeyServer):
         )
         self._arguments = (str(config), "--sentinel")
 
+    async def start(self) -> None:
+        await super().start()
+        await self.execute("SENTINEL", "DEBUG", *PERIODS_MS)
+
 
 class SentinelGroup:
     """Ready when a failover could succeed at once: all Sentinels know each other and the
     replica."""
 
     def __init__(self, binary: Path | None = None) -> None:
-        self.servers = [ValkeyServer(binary=binary)]
+        # It is the primary that delays a sync, by 5 s unless told, and each of them may become it.
+        at_once = ("--repl-diskless-sync-delay", "0")
+        self.servers = [ValkeyServer(*at_once, binary=binary)]
         first = self.servers[0].port
         self.servers.append(
-            ValkeyServer(
-                *("--replicaof", f"127.0.0.1 {first}", "--repl-diskless-sync-delay", "0"),
-                binary=binary,
-            )
+            ValkeyServer(*at_once, "--replicaof", f"127.0.0.1 {first}", binary=binary)
         )
         self.sentinels = [SentinelServer(first, binary) for _ in range(3)]
 
@@ -48,11 +56,13 @@ class SentinelGroup:
         return [sentinel.address for sentinel in self.sentinels]
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(server.start() for server in self.servers))
-        await asyncio.gather(*(sentinel.start() for sentinel in self.sentinels))
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            while not all([await self._knows_all(sentinel) for sentinel in self.sentinels]):
-                await asyncio.sleep(0.1)
+        try:
+            await start_all(self.servers)
+            await start_all(self.sentinels)
+            await self._until_ready()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -73,10 +83,23 @@ class SentinelGroup:
                     return primary
                 await asyncio.sleep(0.05)
 
+    async def restart_dead(self) -> None:
+        """Starts again what was killed, and waits until the group is whole: an old primary has
+        become a replica of the new one."""
+        servers = (*self.servers, *self.sentinels)
+        await start_all(server for server in servers if not server.running)
+        await self._until_ready()
+
+    async def _until_ready(self) -> None:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while not all([await self._knows_all(sentinel) for sentinel in self.sentinels]):
+                await asyncio.sleep(0.1)
+
     async def _knows_all(self, sentinel: SentinelServer) -> bool:
         state = await _master_state(sentinel)
         others, replicas = int(state["num-other-sentinels"]), int(state["num-slaves"])
-        if others != len(self.sentinels) - 1 or replicas != len(self.servers) - 1:
+        expected = (len(self.sentinels) - 1, len(self.servers) - 1, "master")
+        if (others, replicas, state["flags"]) != expected:
             return False
         [replica] = await sentinel.execute("SENTINEL", "REPLICAS", SERVICE)
         fields = _text(replica)

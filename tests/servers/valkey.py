@@ -6,12 +6,15 @@ import shutil
 import signal
 import socket
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from pantler_server.store.embedded import die_with_parent, find_valkey
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 START_TIMEOUT_S = 10.0
@@ -21,13 +24,18 @@ START_TIMEOUT_S = 10.0
 # and such that a Cluster's bus, 10,000 above, has its port too.
 PORTS = range(12_000, 22_000)
 
+_given: set[int] = set()  # a server of ours may be down, or not started yet, and keeps its port
+
 
 def free_port() -> int:
-    """A port of loopback that nobody uses now."""
+    """A port of loopback that nobody uses now, and that was not given to another caller."""
     while True:
         port = random.choice(PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 
@@ -52,13 +60,21 @@ class ValkeyServer:
     def url(self) -> str:
         return f"redis://{self.address}/0"
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
     def client_options(self, **options: Any) -> Self:
         """What a client needs to get in: password, TLS."""
         self._client_options = options
         return self
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -77,18 +93,24 @@ class ValkeyServer:
         await self._ready()
 
     async def _ready(self) -> None:
+        assert self.process is not None
+        refusal: Exception | None = None
+        # The client's own retries would hide for a second that the process has ended.
+        once = Retry(NoBackoff(), 0)
+        client = Redis(port=self.port, protocol=3, retry=once, **self._client_options)
         try:
-            async with asyncio.timeout(START_TIMEOUT_S), self.client() as client:
+            async with asyncio.timeout(START_TIMEOUT_S), client:
                 while True:
-                    with suppress(RedisError, OSError):
+                    try:
                         await client.ping()
                         return
-                    assert self.process is not None
+                    except (RedisError, OSError) as exc:
+                        refusal = exc
                     code = self.process.returncode
                     assert code is None, f"it ended with {code}: {self.log()}"
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            raise AssertionError(f"the server does not answer: {self.log()}") from None
+            raise AssertionError(f"it does not answer: {refusal!r}: {self.log()}") from None
 
     def client(self) -> Redis:
         return Redis(port=self.port, protocol=3, **self._client_options)
@@ -115,8 +137,18 @@ class ValkeyServer:
         await self.process.wait()
 
     async def stop(self) -> None:
-        await self.kill()
+        """Ends it for good: its folder goes too. A gentle end would save nothing, as nothing is
+        kept on disk, and a primary may wait 10 s in it for a replica that lags."""
+        if self.process is not None:
+            await self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
         return (self.folder / "server.log").read_text(errors="replace")[-2000:]
+
+
+async def start_all(servers: Iterable[ValkeyServer]) -> None:
+    """Starts them side by side; if one fails, none is still on its way when this raises."""
+    async with asyncio.TaskGroup() as starting:
+        for server in servers:
+            starting.create_task(server.start())

@@ -28,15 +28,16 @@ def key(request: cache_pb2.GetRequest | cache_pb2.DeleteRequest) -> str:
 
 
 def keys(request: cache_pb2.BatchGetRequest | cache_pb2.BatchDeleteRequest) -> Sequence[str]:
-    wanted = request.keys
+    wanted = list(request.keys)
     validate.batch(len(wanted), "keys")
-    validate.refuse(
-        [
-            validate.key_violation(one, f"keys[{index}]")
-            for index, one in enumerate(wanted)
-            if not validate.is_key(one)
-        ]
-    )
+    if not validate.are_keys(wanted):
+        validate.refuse(
+            [
+                validate.key_violation(one, f"keys[{index}]")
+                for index, one in enumerate(wanted)
+                if not validate.is_key(one)
+            ]
+        )
     return wanted
 
 
@@ -138,15 +139,14 @@ def batch_delete_response(
 
 def _fill(message: cache_pb2.Entry, entry: Entry) -> None:
     # Field by field: a third of the time that constructors with keyword arguments take.
-    message.value = entry.value
-    message.version = entry.version
+    message.value, message.version, created_ms, expires_ms, content_type = entry
     created, expires = message.create_time, message.expire_time
-    created.seconds, milliseconds = divmod(entry.created_ms, 1000)
-    created.nanos = milliseconds * 1_000_000
-    expires.seconds, milliseconds = divmod(entry.expires_ms, 1000)
-    expires.nanos = milliseconds * 1_000_000
-    if entry.content_type:
-        message.content_type = entry.content_type
+    created.seconds = created_ms // 1000
+    created.nanos = created_ms % 1000 * 1_000_000
+    expires.seconds = expires_ms // 1000
+    expires.nanos = expires_ms % 1000 * 1_000_000
+    if content_type:
+        message.content_type = content_type
 
 
 def _refuse_if_all_failed(outcomes: Sequence[object]) -> None:

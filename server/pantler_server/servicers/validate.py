@@ -4,6 +4,7 @@ A check adds to a list what is wrong, with the field's path; `refuse` raises all
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
@@ -49,6 +50,14 @@ def is_key(value: str) -> bool:
     return (len(value) <= _SHORT and value.isprintable() and value != "") or (
         0 < len(value.encode()) <= MAX_KEY_BYTES and _CONTROL.search(value) is None
     )
+
+
+def are_keys(values: Sequence[str]) -> bool:
+    """Whether all keys are well formed; a batch of short, printable ones is checked as a whole."""
+    lengths = list(map(len, values))
+    if min(lengths) > 0 and max(lengths) <= _SHORT and "".join(values).isprintable():
+        return True
+    return all(map(is_key, values))
 
 
 def key_violation(value: str, path: str) -> FieldViolation:

@@ -13,7 +13,6 @@ from pantler_server.engines.cache import entry, keys, scripts
 from pantler_server.engines.cache.estimate import estimate_size
 from pantler_server.engines.cache.model import Entry, MissReason, NewEntry, Size, Stored
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
-from pantler_server.store.link import Reply
 from pantler_server.store.request import Request, pack
 from pantler_server.store.store import Store
 
@@ -46,43 +45,51 @@ class CacheEngine:
         self, space: Namespace, wanted: Sequence[str], deadline: float
     ) -> list[Entry | MissReason | ServiceError]:
         """Entries in the order asked. One round trip, in one pipeline for each partition."""
-        groups: dict[Partition, list[int]] = {}
-        places = []
-        for index, key in enumerate(wanted):
-            partition, place = keys.place(space, key)
-            places.append(place)
-            groups.setdefault(partition, []).append(index)
-        requests = [
-            Request(
-                partition.slot,
-                [*(pack("GET", places[index]) for index in group), self._read_marks(partition)],
-                space.name,
-                repeatable=True,
-            )
-            for partition, group in groups.items()
-        ]
+        groups = keys.group(space, wanted)
         outcomes = await self._store.call_each(
-            requests, deadline, replica=space.config.replica_reads
+            [self._read_group(space, group) for group in groups],
+            deadline,
+            replica=space.config.replica_reads,
         )
         found: list[Entry | MissReason | ServiceError] = [MissReason.UNKNOWN] * len(wanted)
+        hits = 0
         stats = self._stats.of(space.name)
-        for group, outcome in zip(groups.values(), outcomes, strict=True):
-            if isinstance(outcome, list):
-                *raws, [generation] = outcome
-                for index, raw in zip(group, raws, strict=True):
-                    found[index] = one = _read(raw, generation, wanted[index])
+        for group, outcome in zip(groups, outcomes, strict=True):
+            if isinstance(outcome, ServiceError):
+                for index in group.indexes:
+                    found[index] = outcome
+                continue
+            raws, existing, [generation] = outcome
+            suspicious = existing != len(raws) - raws.count(None)
+            for index, raw in zip(group.indexes, raws, strict=True):
+                if raw is None and suspicious:
+                    found[index] = await self._alone(space, wanted[index], deadline)
+                    continue
+                try:
+                    found[index] = one = entry.read(raw, generation, wanted[index])
+                except WrongKind as error:
+                    found[index] = error
+                    continue
+                if one.__class__ is Entry:
+                    hits += 1
+                else:
                     stats.count_read(one)
-            else:
-                for index in group:
-                    found[index] = await self._alone(space, wanted[index], outcome, deadline)
+        stats.hits += hits
         return found
 
+    def _read_group(self, space: Namespace, group: keys.Group) -> Request:
+        """One MGET. It gives nil for a key of another type as for none, so EXISTS counts too: where
+        it counts more, `get_many` asks for each missing key alone."""
+        commands = (
+            pack("MGET", *group.places),
+            pack("EXISTS", *group.places),
+            self._read_marks(group.partition),
+        )
+        return Request(group.partition.slot, commands, space.name, repeatable=True)
+
     async def _alone(
-        self, space: Namespace, key: str, failure: ServiceError, deadline: float
+        self, space: Namespace, key: str, deadline: float
     ) -> Entry | MissReason | ServiceError:
-        """One key of a group that failed: of foreign data only the key itself is to blame."""
-        if not isinstance(failure, WrongKind):
-            return failure
         try:
             return await self.get(space, key, deadline)
         except ServiceError as error:
@@ -147,13 +154,6 @@ class CacheEngine:
         deployment = await self._stats.deployment(space.name, deadline)
         size = await estimate_size(self._store, space.name, deadline)
         return self._stats.of(space.name), deployment, size
-
-
-def _read(raw: Reply, generation: Reply, key: str) -> Entry | MissReason | ServiceError:
-    try:
-        return entry.read(raw, generation, key)
-    except WrongKind as error:
-        return error
 
 
 def _new_version() -> int:

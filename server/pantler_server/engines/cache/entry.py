@@ -20,7 +20,7 @@ from pantler_server.core.errors import WrongKind
 from pantler_server.engines.cache.model import Entry, MissReason
 
 FORMAT = 0xC1
-HEADER = Struct("<BBHQ8sQQQ")
+HEADER = Struct("<xBHQ8s8xQQ")  # without the format, which is read first, and `began`
 _VERSION = Struct("<Q")
 
 
@@ -38,9 +38,7 @@ def read(raw: bytes | None, generation: bytes | None, key: str) -> Entry | MissR
         return MissReason.UNKNOWN
     if len(raw) < HEADER.size or raw[0] != FORMAT:
         raise WrongKind(key)
-    _, type_bytes, header_bytes, version, stored_in, _, created_ms, expires_ms = HEADER.unpack_from(
-        raw
-    )
+    type_bytes, header_bytes, version, stored_in, created_ms, expires_ms = HEADER.unpack_from(raw)
     if stored_in != generation:
         return MissReason.HIDDEN_BY_NAMESPACE
     content_type = raw[HEADER.size : HEADER.size + type_bytes].decode() if type_bytes else ""

@@ -4,6 +4,9 @@ tag.
 Built as bytes: this runs for every key of every call.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from pantler_server.core.keyspace import partition_of
 from pantler_server.core.namespace import Namespace, Partition
 
@@ -17,6 +20,33 @@ def place(namespace: Namespace, key: str) -> tuple[Partition, bytes]:
     else:
         partition = partitions[partition_of(encoded, len(partitions))]
     return partition, b"%be:%b" % (partition.tag, encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries of one partition, out of the keys of a batch."""
+
+    partition: Partition
+    indexes: Sequence[int]
+    """Which keys of the batch."""
+    places: Sequence[bytes]
+    """Their keys in Redis, in the same order."""
+
+
+def group(namespace: Namespace, keys: Sequence[str]) -> list[Group]:
+    """The keys of a batch by partition."""
+    partitions = namespace.partitions
+    if len(partitions) == 1:
+        beginning = partitions[0].tag + b"e:"
+        places = [beginning + key.encode() for key in keys]
+        return [Group(partitions[0], range(len(places)), places)]
+    found: dict[Partition, tuple[list[int], list[bytes]]] = {}
+    for index, key in enumerate(keys):
+        partition, entry = place(namespace, key)
+        indexes, places = found.setdefault(partition, ([], []))
+        indexes.append(index)
+        places.append(entry)
+    return [Group(partition, *members) for partition, members in found.items()]
 
 
 def marks(partition: Partition) -> bytes:
