@@ -69,9 +69,9 @@ class Node:
     def pick(self) -> Link | None:
         """The open link that has least to do; None if there is none."""
         links = self._links
-        if len(links) > 1 and links[0].load:
-            return min(links, key=_load)
-        return links[0] if links else None
+        if len(links) == 1:
+            return links[0]
+        return min(links, key=_load) if links else None
 
     async def wait_connected(self, deadline: float) -> bool:
         """Waits while an attempt to connect is under way, at most until `deadline` (loop time)."""

@@ -86,5 +86,5 @@ class Script:
 
 
 def read(slot: int, subject: str, *commands: tuple[Argument, ...]) -> Request:
-    """Commands that change nothing."""
+    """Commands that may be run twice without harm, as those that change nothing."""
     return Request(slot, tuple(pack(*command) for command in commands), subject, repeatable=True)

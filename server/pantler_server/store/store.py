@@ -146,12 +146,10 @@ class Store:
 
     def _link(self, request: Request, replica: bool = False) -> Link:
         node = self.topology.replica(request.slot) if replica else None
-        if node is None:
-            node = self.topology.primary(request.slot)
-        link = None if node is None else node.pick()
-        if link is None:
-            raise LinkLost("not connected", sent=False)
-        return link
+        node = node or self.topology.primary(request.slot)
+        if node is not None and (link := node.pick()) is not None:
+            return link
+        raise LinkLost("not connected", sent=False)
 
     async def _recover(
         self, request: Request, deadline: float, failure: LinkLost | ReplyFailed

@@ -105,7 +105,10 @@ class Method:
                 raise ResponseTooLarge(len(data), self._max_message_bytes)
         except Exception as exc:  # noqa: BLE001 - every error becomes a status
             await self._fail(exc, call, context, began)
-        self._succeeded(call, began)
+        took_s = time.monotonic() - began
+        self._took_ok_s.append(took_s)
+        if random.random() < self._access_sample_ratio:
+            self._log(call, "OK", took_s)
         return data
 
     async def _answer_in_parts(self, raw: Any, context: Context) -> AsyncIterator[bytes]:
@@ -118,17 +121,14 @@ class Method:
                 yield response.SerializeToString()
         except Exception as exc:  # noqa: BLE001 - every error becomes a status
             await self._fail(exc, call, context, began)
-        self._succeeded(call, began)
-
-    async def _parse_each(self, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for raw in raws:
-            yield self._parse(raw)
-
-    def _succeeded(self, call: GrpcCall, began: float) -> None:
         took_s = time.monotonic() - began
         self._took_ok_s.append(took_s)
         if random.random() < self._access_sample_ratio:
             self._log(call, "OK", took_s)
+
+    async def _parse_each(self, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for raw in raws:
+            yield self._parse(raw)
 
     async def _fail(
         self, exc: Exception, call: GrpcCall, context: Context, began: float

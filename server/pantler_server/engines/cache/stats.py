@@ -12,7 +12,7 @@ from pantler_server.core import background
 from pantler_server.core.errors import OutcomeUnknown, ServiceError, StoreError
 from pantler_server.core.keyspace import hash_tag
 from pantler_server.engines.cache.model import Entry, MissReason
-from pantler_server.store.request import Request, pack
+from pantler_server.store.request import Request, pack, read
 from pantler_server.store.store import Store
 
 FLUSH_INTERVAL_S = 1.0
@@ -82,10 +82,7 @@ class CacheStats:
 
     async def deployment(self, namespace: str, deadline: float) -> NamespaceStats:
         """The counts of all workers. One round trip. Raises StoreError."""
-        request = Request(
-            *(self._slot(namespace), (pack("HMGET", _place(namespace), *FIELDS),), namespace),
-            repeatable=True,
-        )
+        request = read(self._slot(namespace), namespace, ("HMGET", _place(namespace), *FIELDS))
         [counts] = await self._state.call(request, deadline)
         stats = NamespaceStats()
         for field, count in zip(FIELDS, counts, strict=True):

@@ -13,7 +13,7 @@ from pantler_server.core.errors import NamespaceUnknown, TooManyNamespaces
 from pantler_server.core.keyspace import hash_tag
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.namespaces.keys import REGISTRY
-from pantler_server.store.request import Request, pack
+from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
 
@@ -55,11 +55,8 @@ class NamespaceEngine:
         config = settings.namespace(name)
         wanted = config.partitions or self._default_partitions
         # HSETNX twice changes nothing, so the pair may be repeated like a read.
-        request = Request(
-            self._slot,
-            (pack("HSETNX", REGISTRY, name, wanted), pack("HGET", REGISTRY, name)),
-            REGISTRY,
-            repeatable=True,
+        request = read(
+            self._slot, REGISTRY, ("HSETNX", REGISTRY, name, wanted), ("HGET", REGISTRY, name)
         )
         _, partitions = await self._state.call(request, deadline)
         namespace = Namespace(
@@ -76,7 +73,7 @@ class NamespaceEngine:
 
     async def list(self, deadline: float) -> list[ListedNamespace]:
         """Those of the configuration and those that were ever used, by name. One round trip."""
-        request = Request(self._slot, (pack("HGETALL", REGISTRY),), REGISTRY, repeatable=True)
+        request = read(self._slot, REGISTRY, ("HGETALL", REGISTRY))
         [registry] = await self._state.call(request, deadline)
         used = {name.decode(): int(count) for name, count in registry.items()}
         settings = self._settings
