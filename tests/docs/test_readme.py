@@ -1,0 +1,157 @@
+"""Every command and program of README, run as written."""
+
+import asyncio
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers.cluster import ClusterGroup
+from tests.servers.pantler import PantlerServer
+from tests.servers.sentinel import SERVICE, SentinelGroup
+from tests.servers.valkey import ValkeyServer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """The commands of all shell blocks, as words."""
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def starting_with(*words: str) -> list[list[str]]:
+    return [command for command in commands() if command[: len(words)] == list(words)]
+
+
+def test_every_command_is_of_a_kind_that_is_run_here() -> None:
+    kinds = {tuple(command[:1]) for command in commands()}
+    assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",)}
+    assert len(starting_with("grpcurl")) == 4
+    assert len(starting_with(".venv/bin/pantler", "serve")) == 5
+    assert len(starting_with(".venv/bin/pantler")) == 5 + 5 + 1
+    targets = {command[1] for command in starting_with("make")}
+    assert targets == {"serve", "test", "check", "help"}  # this run is of `make test`
+
+
+async def run(command: list[str], server: PantlerServer) -> str:
+    """Runs a command of README against a server on another port."""
+    port = server.address.rpartition(":")[2]
+    words = [word.replace("localhost:50051", f"localhost:{port}") for word in command]
+    if words[0] == ".venv/bin/pantler":
+        words = [sys.executable, "-m", "pantler_server", *words[1:], "--address", server.address]
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    return out.decode()
+
+
+@pytest.mark.component("grpcurl")
+async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
+    listed, stored, found, deleted = [
+        await run(command, server) for command in starting_with("grpcurl")
+    ]
+    assert "pantler.v1.CacheService" in listed
+    assert json.loads(stored)["outcome"] == "SET_OUTCOME_STORED"
+    assert json.loads(found)["hit"]["entry"]["value"] == "QWRh"
+    assert json.loads(deleted) == {"deleted": True}
+
+
+async def test_the_command_line_works(server: PantlerServer) -> None:
+    calls = [
+        command
+        for command in starting_with(".venv/bin/pantler")
+        if command[1] not in {"serve", "config"}
+    ]
+    outputs = [await run(command, server) for command in calls]
+    assert outputs[0].startswith("stored, version ")
+    assert outputs[1] == "Ada"
+    assert outputs[2] == "42: deleted\n"
+    assert "ready" in outputs[3]
+    assert "users" in outputs[4]
+
+
+@pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
+async def test_the_python_program_works(server: PantlerServer, page: str) -> None:
+    [program] = blocks("python", (ROOT / page).read_text())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program.replace("127.0.0.1:50051", server.address)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert out == b"b'Ada'\n"
+
+
+async def test_the_ways_to_serve_work(
+    tmp_path: Path,
+    valkey: ValkeyServer,
+    sentinel_group: SentinelGroup,
+    cluster_group: ClusterGroup,
+) -> None:
+    """Each, with the addresses of servers that are there."""
+    config = tmp_path / "pantler.yaml"
+    [yaml] = blocks("yaml")
+    config.write_text(yaml.replace("localhost:6379", valkey.address))
+    sentinels = f"{','.join(sentinel_group.addresses)}/{SERVICE}"
+    there = {
+        "redis://localhost:6379/0": valkey.url,
+        "localhost:26379,localhost:26380/mymaster": sentinels,
+        "localhost:7000,localhost:7001": ",".join(cluster_group.addresses),
+        "./data": str(tmp_path / "data"),
+        "pantler.yaml": str(config),
+    }
+    ways = starting_with(".venv/bin/pantler", "serve")
+    assert len(ways) == 5
+    for way in ways:
+        async with PantlerServer(*(there.get(word, word) for word in way[2:])) as server:
+            await server.wait_for("ready")
+
+
+def test_the_configuration_is_right(tmp_path: Path) -> None:
+    config = tmp_path / "pantler.yaml"
+    [yaml] = blocks("yaml")
+    config.write_text(yaml)
+    [command] = starting_with(".venv/bin/pantler", "config")
+    words = [str(config) if word == "pantler.yaml" else word for word in command[1:]]
+    done = subprocess.run(
+        [sys.executable, "-m", "pantler_server", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_is_documented() -> None:
+    from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+
+    text = (ROOT / "docs/configuration.md").read_text()
+    for name in (*Settings.model_fields, *NamespaceConfig.model_fields, *RedisConfig.model_fields):
+        assert re.search(rf"[`.]{name}[`.]", text), name
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert target.startswith("https://") or (page.parent / target).exists(), (page, target)
+
+
+async def test_the_demo_runs(server: PantlerServer) -> None:
+    command = ("-m", "bench.demo", "--address", server.address, "--operations", "640")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"hit ratio" in out
