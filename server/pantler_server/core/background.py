@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+ASK_AGAIN_S = 0.1
+
 log = structlog.get_logger(__name__)
 
 
@@ -17,11 +19,16 @@ def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 async def stop(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels tasks and waits until they have ended."""
-    tasks = tuple(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancels tasks and waits until they have ended.
+
+    A task is asked again if it does not end: where a cancellation meets a time-out or the end of what
+    is awaited (in redis-py's connect, say), it may be swallowed.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=ASK_AGAIN_S)
 
 
 def _report(task: asyncio.Task[None]) -> None:

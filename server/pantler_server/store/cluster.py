@@ -1,8 +1,8 @@
 """A Redis Cluster: 16,384 slots spread over primaries, each with replicas."""
 
 import asyncio
-import itertools
 from collections.abc import Sequence
+from itertools import chain, count
 
 import structlog
 
@@ -31,7 +31,7 @@ class ClusterTopology(DiscoveredTopology):
         self._primaries: list[Node | None] = [None] * SLOTS
         self._replicas: list[tuple[Node, ...]] = [()] * SLOTS
         self._known: tuple[Node, ...] = ()
-        self._turn = itertools.count()
+        self._turn = count()
 
     def primary(self, slot: int) -> Node | None:
         return self._primaries[slot]
@@ -49,7 +49,8 @@ class ClusterTopology(DiscoveredTopology):
 
     async def look(self) -> None:
         """One CLUSTER SLOTS, answered by the first server that can."""
-        for node in (*self._known, *map(self._node, self._seeds)):
+        # The seeds lazily: most of the time the first server known answers, and none is connected.
+        for node in chain(self._known, map(self._node, self._seeds)):
             ranges = await self._ask(node)
             if ranges is not None:
                 await self._adopt(node, ranges)

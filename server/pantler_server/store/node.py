@@ -104,6 +104,9 @@ class Node:
             except asyncio.CancelledError:
                 self._attempt_ended()
                 raise
+            if self._stopping:  # the cancellation was swallowed on the way
+                link.close("shutting down")
+                return
             backoff_s = FIRST_BACKOFF_S
             self._add(link)
             self._attempt_ended()
