@@ -21,8 +21,8 @@ def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 async def stop(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancels tasks and waits until they have ended.
 
-    A task is asked again if it does not end: where a cancellation meets a time-out or the end of what
-    is awaited (in redis-py's connect, say), it may be swallowed.
+    A task is asked again if it does not end: where a cancellation meets a time-out or the end of
+    what is awaited (in redis-py's connect, say), it may be swallowed.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
