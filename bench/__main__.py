@@ -35,7 +35,7 @@ from bench.load import Target, calls_per_second
 from bench.serving import Serving, memory_bytes
 
 SERVER_CPU, LOAD_CPU = 0, 1
-ROUNDS = 7
+ROUNDS = 9
 SECONDS = 3
 VALUE = b"x" * 100
 BATCH = 100
@@ -107,18 +107,19 @@ def paired(what: str, first: Target, second: Target) -> tuple[float, float, floa
 
 
 def unary_get() -> Iterator[Line]:
-    """A Get that hits, through the whole server with metrics, against a bare echo."""
+    """A Get that hits, through the whole server with metrics, against a bare echo: as grpc.aio
+    comes, and with the settings of Pantler's workers, which make both faster."""
     get = cache_pb2.GetRequest(namespace=NAMESPACE, key="user:1")
-    for label, experiments in (("same gRPC settings", GRPC_EXPERIMENTS), ("gRPC's defaults", "")):
+    for label, experiments in (("", ""), (" with our gRPC settings", GRPC_EXPERIMENTS)):
         with filled_server() as serving, bare_server(serving.redis_socket, experiments) as bare:
             pantler, echo, ratio = paired(
-                f"Get, {label}",
+                f"Get{label}",
                 Target(serving.address, "pantler.v1.CacheService/Get", get),
                 Target(bare, "bench.Bare/Echo", get),
             )
-        wanted = ">= 0.75" if experiments else ""
+        wanted = "" if experiments else ">= 0.75"
         yield Line(
-            f"Get, hit, against a bare grpc.aio echo ({label})",
+            f"Get, hit, against a bare grpc.aio echo{label}",
             f"{pantler:,.0f}/s",
             f"{echo:,.0f}/s",
             f"{ratio:.2f}",

@@ -2,8 +2,7 @@
 
 `python -m bench.bare_server PORT REDIS_SOCKET` serves /bench.Bare/Echo, which gives back the bytes
 that it got, and /bench.Bare/MultiGet, which parses a BatchGetRequest, does one MGET with redis-py
-and answers with a message of the values. It runs on uvloop, and with the gRPC settings of Pantler's
-workers, so that neither is a difference.
+and answers with a message of the values. It runs on uvloop, as Pantler's workers do.
 """
 
 import sys

@@ -89,6 +89,6 @@ async def test_valkey_and_workers_are_killed_at_random() -> None:
     ):
         for _ in range(10):
             await load.until_stored(200, 30)
-            chance.choice([server.valkey, lambda: chance.choice(server.workers())])().kill()
+            chance.choice([server.valkey(), *server.workers()]).kill()
         await load.until_stored(200, 30)
     check(load)
