@@ -15,7 +15,7 @@ FROM python:3.11-slim
 RUN useradd --system --create-home --uid 10001 pantler
 COPY --from=build /app/.venv /app/.venv
 ENV PATH=/app/.venv/bin:$PATH
-USER pantler
+USER 10001
 WORKDIR /home/pantler
 EXPOSE 50051 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \

@@ -99,6 +99,28 @@ async def test_workers_share_the_port_and_their_metrics_are_added_up() -> None:
                 await asyncio.sleep(0.05)
 
 
+async def test_a_connection_that_grows_old_moves_on_to_other_workers() -> None:
+    env = {"PANTLER_MAX_CONNECTION_AGE": "1s"}
+    async with PantlerServer("--workers", "2", env=env) as server:
+        admin: Any = admin_pb2_grpc.AdminServiceStub(grpc.aio.insecure_channel(server.address))
+        seen: set[int] = set()
+        async with asyncio.timeout(60):  # each second the kernel chooses anew
+            while seen != {0, 1}:
+                seen.add((await admin.GetHealth(admin_pb2.GetHealthRequest())).worker)
+                await asyncio.sleep(0.1)
+
+
+async def test_calls_are_logged_as_far_as_configured() -> None:
+    env = {"PANTLER_LOG__ACCESS_SAMPLE_RATIO": "1"}
+    async with PantlerServer(env=env) as server:
+        await cache_of(server).Set(SET, metadata=(("x-request-id", "id-9"),))
+        line = await server.wait_for("call")
+    assert line["method"] == "pantler.v1.CacheService/Set"
+    assert line["code"] == "OK"
+    assert line["request_id"] == "id-9"
+    assert line["ms"] > 0
+
+
 async def test_a_drain_under_load_loses_no_call() -> None:
     server = PantlerServer()
     await server.start()
