@@ -19,6 +19,7 @@ import uvloop
 
 from pantler_server.app import App
 from pantler_server.control import ControlChannel
+from pantler_server.core import background
 from pantler_server.core.config import Settings
 from pantler_server.core.errors import ConfigInvalid, ConfigProblem, DeadlinePassed
 from pantler_server.core.logs import configure_logs
@@ -26,6 +27,8 @@ from pantler_server.core.reload import Reloaded
 
 # Calls leave no cycles behind, so the collector has little to find: look for it rarely.
 GC_THRESHOLD = (50_000, 20, 50)
+
+CLOSE_TIMEOUT_S = 3.0  # beyond the drain time-out; sooner than the supervisor kills
 
 log = structlog.get_logger(__name__)
 
@@ -78,21 +81,38 @@ async def _serve(control_fd: int) -> int:
     reloader = SupervisorReloader(control)
     embedded = start["embedded_socket"]
     app = App(settings, start["worker"], Path(embedded) if embedded else None, reloader)
+    listener = background.start(_listen(control, app, reloader, stop), "control")
     try:
-        await app.start()
+        if not await _started(app, stop):
+            return 0
     except OSError as exc:
         control.send("failed", message=str(exc))
         return 1
     gc.freeze()  # what was built to serve lives as long as the process: not to be walked again
     gc.set_threshold(*GC_THRESHOLD)
     control.send("ready")
-    listener = asyncio.create_task(_listen(control, app, reloader, stop), name="control")
     await stop.wait()
     log.info("draining")
-    await app.stop()
-    listener.cancel()
+    try:
+        async with asyncio.timeout(settings.drain_timeout.total_seconds() + CLOSE_TIMEOUT_S):
+            await app.stop()
+    except TimeoutError:
+        log.error("did not drain in time")
+    await background.stop((listener,))
     control.close()
     return 0
+
+
+async def _started(app: App, stop: asyncio.Event) -> bool:
+    """Starts the service; False if it was told to stop meanwhile, or the supervisor is gone."""
+    starting = asyncio.create_task(app.start(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        return False
+    starting.result()
+    return True
 
 
 async def _listen(

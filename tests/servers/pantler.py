@@ -53,6 +53,11 @@ class PantlerServer:
         self.address, self.http_address = serving["grpc"], serving["http"]
 
     @property
+    def started(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
     def process(self) -> psutil.Process:
         assert self._process is not None
         return psutil.Process(self._process.pid)

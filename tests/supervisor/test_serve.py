@@ -18,6 +18,7 @@ from tests.failover.load import Load
 from tests.servers.cluster import ClusterGroup
 from tests.servers.pantler import PantlerServer
 from tests.servers.sentinel import SERVICE, SentinelGroup
+from tests.servers.valkey import ValkeyServer
 
 SET = cache_pb2.SetRequest(namespace="served", key="k", value=b"v")
 GET = cache_pb2.GetRequest(namespace="served", key="k")
@@ -41,6 +42,27 @@ async def test_kill_9_of_the_supervisor_leaves_nothing_behind() -> None:
     server.signal(signal.SIGKILL)
     await server.wait_for_exit()
     await until_gone(children)
+
+
+async def test_kill_9_of_the_supervisor_during_the_start_leaves_nothing_behind() -> None:
+    async with ValkeyServer() as redis:
+        redis.pause()  # workers wait for it while they start
+        server = PantlerServer("--workers", "2", "--redis-url", redis.url)
+        starting = asyncio.create_task(server.start())
+        children: list[psutil.Process] = []
+        async with asyncio.timeout(10):
+            while not (children and _established(children[0], redis.port)):
+                await asyncio.sleep(0.005)
+                children = server.workers() if server.started else []
+        server.signal(signal.SIGKILL)
+        starting.cancel()
+        await until_gone(children)
+        redis.resume()
+
+
+def _established(process: psutil.Process, port: int) -> bool:
+    """Whether the process has a connection to this port of loopback."""
+    return any(one.raddr and one.raddr.port == port for one in process.net_connections())
 
 
 async def test_sigterm_stops_everything_with_code_0() -> None:
