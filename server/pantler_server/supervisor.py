@@ -97,8 +97,14 @@ class Supervisor:
 
     async def _serve(self, worker: WorkerProcess) -> None:
         socket = None if self._valkey is None else self._valkey.socket
-        settings = self._loaded.model_copy(update=self._addresses)
-        await worker.serve(settings, socket)
+        served = self._loaded
+        await worker.serve(self._in_force(), socket)
+        if served is not self._loaded:  # a reload came in between, and passed by a worker not ready
+            await worker.apply(self._in_force())
+
+    def _in_force(self) -> Settings:
+        """The settings for workers, with the ports that were taken."""
+        return self._loaded.model_copy(update=self._addresses)
 
     async def _keep_worker(self, worker: WorkerProcess) -> None:
         """Starts a worker again whenever it ends."""
@@ -163,9 +169,13 @@ class Supervisor:
                 update={name: getattr(wanted, name) for name in RELOADABLE}
             )
             configure_logs(self._loaded.log)
-            settings = self._loaded.model_copy(update=self._addresses)
-            async with asyncio.timeout(APPLY_TIMEOUT_S):
-                await asyncio.gather(*(worker.apply(settings) for worker in self._workers))
+            try:
+                async with asyncio.timeout(APPLY_TIMEOUT_S):
+                    await asyncio.gather(
+                        *(worker.apply(self._in_force()) for worker in self._workers)
+                    )
+            except TimeoutError:
+                log.error("a worker did not take up the configuration in time")
             log.info("configuration reloaded", changed=changed, restart_required=restart)
             return {"changed": changed, "restart_required": restart, "problems": []}
 

@@ -44,6 +44,7 @@ class WorkerProcess:
         self._listener: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] | None = None
         self._applied: asyncio.Future[None] | None = None
+        self._serving = False
 
     async def spawn(self) -> None:
         """Starts the process. It imports what it needs and waits for `serve`."""
@@ -73,8 +74,8 @@ class WorkerProcess:
 
     async def apply(self, settings: Settings) -> None:
         """Returns when the worker has taken the settings up, or has ended."""
-        if self._control is None or self._ready is None or not self._ready.done():
-            return  # it is being started, with the settings that are then in force
+        if self._control is None or not self._serving:
+            return  # it will be told when it serves
         self._applied = asyncio.get_running_loop().create_future()
         self._control.send("apply", settings=settings.to_json())
         await self._applied
@@ -109,6 +110,7 @@ class WorkerProcess:
         while (message := await control.receive()) is not None:
             match message["kind"]:
                 case "ready":
+                    self._serving = True
                     ready.set_result(None)
                 case "failed":
                     failure = message["message"]
@@ -118,6 +120,7 @@ class WorkerProcess:
                     task = asyncio.create_task(self._answer_reload(control))
                     reloads.add(task)
                     task.add_done_callback(reloads.discard)
+        self._serving = False
         control.close()
         self._settle_applied()
         if not ready.done():

@@ -8,7 +8,12 @@ from itertools import count
 from typing import Any
 
 import pytest
-from pantler_server.core.errors import ServiceError, WrongKind
+from pantler_server.core.errors import (
+    OutcomeUnknown,
+    ServiceError,
+    StoreUnavailable,
+    WrongKind,
+)
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
@@ -294,6 +299,23 @@ async def test_a_cancelled_call_leaves_the_others_their_answers(
         if index % 3:
             assert isinstance(answer, Entry)
             assert answer.value == str(index).encode()
+
+
+async def test_a_write_out_of_time_is_never_said_to_be_undone_when_it_was_done(
+    engine: CacheEngine, space: Namespace, deadline: Deadline
+) -> None:
+    loop = asyncio.get_running_loop()
+    for index in range(200):
+        key = f"k{index}"
+        try:
+            await engine.set(space, new(key), loop.time() + (index - 100) * 1e-5)
+        except OutcomeUnknown:
+            continue
+        except StoreUnavailable:
+            await asyncio.sleep(0.01)
+            assert await engine.get(space, key, deadline()) is MissReason.UNKNOWN
+        else:
+            assert isinstance(await engine.get(space, key, deadline()), Entry)
 
 
 async def test_replica_reads_find_what_was_replicated(

@@ -97,3 +97,25 @@ async def test_options_of_the_command_line_survive_a_reload(tmp_path: Path) -> N
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await ttl_s(channel, "k")
         assert failed.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_worker_that_restarts_during_a_reload_gets_the_new_configuration(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "pantler.yaml"
+    config.write_text("namespaces: {users: {ttl: 100s}}\n")
+    async with PantlerServer(config=config) as server:
+        for turn, delay_s in enumerate((0.0, 0.2, 0.4, 0.6)):  # a worker takes half a second
+            seen = len(server.events)
+            [worker] = server.workers()
+            worker.kill()
+            await server.wait_for("worker died", after=seen)
+            await asyncio.sleep(delay_s)
+            config.write_text(f"namespaces: {{users: {{ttl: {200 + turn}s}}}}\n")
+            server.signal(signal.SIGHUP)
+            await server.wait_for("configuration reloaded", after=seen)
+            await server.wait_for("ready", after=seen)
+            [channel] = channels(server, 1)
+            async with asyncio.timeout(5):  # what came while it started is handed on once it serves
+                while await ttl_s(channel, f"k{turn}") != 200 + turn:
+                    await asyncio.sleep(0.02)

@@ -9,6 +9,7 @@ and read by hiredis here, because redis-py's own path costs several times as muc
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import hiredis
@@ -166,14 +167,13 @@ class Link(asyncio.Protocol):
         """
         now = self._loop.time()
         next_at = float("inf")
-        for calls, sent in ((self._pending, True), (self._unsent_calls, False)):
-            for call in calls:
-                if call.future.done():
-                    continue
-                if call.deadline <= now:
-                    call.future.set_exception(LinkTimeout("no answer in time", sent=sent))
-                elif call.deadline < next_at:
-                    next_at = call.deadline
+        for call in chain(self._pending, self._unsent_calls):  # the latter are sent in a moment
+            if call.future.done():
+                continue
+            if call.deadline <= now:
+                call.future.set_exception(LinkTimeout("no answer in time", sent=True))
+            elif call.deadline < next_at:
+                next_at = call.deadline
         self._timer = None
         self._timer_at = float("inf")
         if next_at < float("inf"):
