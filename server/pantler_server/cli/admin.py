@@ -70,6 +70,8 @@ def namespaces(
     from rich.console import Console
     from rich.table import Table
 
+    from pantler_server.core.config import format_bytes
+
     table = Table("namespace", "configured", "partitions", "ttl", "max ttl", "max value", box=None)
     for namespace in answer.namespaces:
         table.add_row(
@@ -78,7 +80,7 @@ def namespaces(
             str(namespace.partitions or "not used yet"),
             format_duration(namespace.config.ttl.ToTimedelta()),
             format_duration(namespace.config.max_ttl.ToTimedelta()),
-            f"{namespace.config.max_value_bytes} B",
+            format_bytes(namespace.config.max_value_bytes),
         )
     Console().print(table)
 

@@ -37,7 +37,8 @@ def _duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _format_bytes(size: int) -> str:
+def format_bytes(size: int) -> str:
+    """A size as the configuration writes it: 4MiB, 64KiB, 100B."""
     for unit, exponent in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size and size % (1 << exponent) == 0:
             return f"{size >> exponent}{unit}"
@@ -54,7 +55,7 @@ def _address(value: str) -> str:
 Duration = Annotated[
     timedelta, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)
 ]
-Bytes = Annotated[ByteSize, PlainSerializer(_format_bytes, return_type=str)]
+Bytes = Annotated[ByteSize, PlainSerializer(format_bytes, return_type=str)]
 Address = Annotated[str, AfterValidator(_address)]
 MILLISECOND = timedelta(milliseconds=1)
 
