@@ -72,7 +72,7 @@ class Supervisor:
         grpc_port, listen = reserve(self._loaded.listen)
         http_port, http_listen = reserve(self._loaded.http_listen)
         self._addresses = {"listen": listen, "http_listen": http_listen}
-        self._ports = (grpc_port, http_port)
+        self._ports = (grpc_port, http_port)  # held open until the end: nobody else can take them
         self._workers = [
             WorkerProcess(number, self._metrics, self._reload)
             for number in range(self._loaded.workers)
