@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+import os
+import pty
 import sys
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from pantler_server.cli.call import exit_code
+from pantler_server.cli.exit_code import ExitCode
+from redis.asyncio import Redis
 
 from tests.servers.pantler import PantlerServer
 from tests.servers.valkey import ValkeyServer, free_port
@@ -47,6 +53,19 @@ async def pantler(*arguments: str, address: str = "", stdin: bytes = b"") -> Don
     return Done(process.returncode, out, error.decode())
 
 
+async def on_a_terminal(*arguments: str) -> str:
+    """What the program shows to a person; it is little enough for the terminal to hold."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pantler_server", *arguments), stdout=theirs
+    )
+    os.close(theirs)
+    assert await process.wait() == 0
+    shown = os.read(ours, 4096)
+    os.close(ours)
+    return shown.decode()
+
+
 async def test_set_get_delete(server: PantlerServer, namespace: str) -> None:
     at = server.address
     stored = await pantler("set", namespace, "k", "hello", "--ttl", "5m", address=at)
@@ -71,6 +90,68 @@ async def test_bytes_come_back_as_they_went_in(
         assert (await pantler("get", namespace, "k", address=server.address)).out == value
 
 
+async def test_a_value_as_large_as_allowed_comes_back(
+    server: PantlerServer, namespace: str
+) -> None:
+    value = bytes(4 << 20)
+    await pantler("set", namespace, "k", "--file", "-", address=server.address, stdin=value)
+    assert await pantler("get", namespace, "k", address=server.address) == Done(0, value, "")
+
+
+async def test_an_argument_that_is_not_text_is_stored_as_it_is(
+    server: PantlerServer, namespace: str
+) -> None:
+    await pantler("set", namespace, "k", os.fsdecode(b"\xff\xfe"), address=server.address)
+    assert (await pantler("get", namespace, "k", address=server.address)).out == b"\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"two\nlines", "two\r\nlines\r\n"),
+        ("héllo".encode(), "héllo\r\n"),
+        (b"\x1b[31mred\x9b\x07", "(10 bytes that are not text"),
+        (b"\x1b[31mred\xc2\x9b\x07", r"\x1b[31mred\x9b\x07"),
+    ],
+)
+async def test_a_value_can_not_steer_the_terminal(
+    server: PantlerServer, namespace: str, value: bytes, shown: str
+) -> None:
+    at = server.address
+    options = ("--file", "-", "--content-type", "text/[/x]")
+    stored = await pantler("set", namespace, "k", *options, address=at, stdin=value)
+    seen = await on_a_terminal("get", namespace, "k", "--address", at)
+    assert seen.startswith(shown)
+    assert stored.out.split()[2].decode() in seen
+    assert "text/[/x]" in seen
+
+
+async def test_a_delete_that_fails_in_part_says_what_came_of_each_key(
+    server: PantlerServer, namespace: str
+) -> None:
+    path = (await server.wait_for("serving"))["redis"]
+    await pantler("set", namespace, "good", "v", address=server.address)
+    async with Redis(unix_socket_path=path) as redis:
+        await redis.rpush(f"{{{namespace}:0}}e:foreign", "theirs")
+    done = await pantler("delete", namespace, "foreign", "good", address=server.address)
+    assert (done.code, done.out) == (4, b"good: deleted\n")
+    assert done.error.startswith("pantler: foreign: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, ExitCode.USAGE),
+        (grpc.StatusCode.UNAVAILABLE, ExitCode.UNAVAILABLE),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, ExitCode.UNAVAILABLE),
+        (grpc.StatusCode.FAILED_PRECONDITION, ExitCode.FAILED),
+        (grpc.StatusCode.INTERNAL, ExitCode.FAILED),
+    ],
+)
+def test_an_exit_code_says_who_can_mend_it(status: grpc.StatusCode, meaning: ExitCode) -> None:
+    assert exit_code(status.value[0]) is meaning
+
+
 async def test_json_is_for_scripts(server: PantlerServer, namespace: str) -> None:
     at = server.address
     options = ("--json", "--content-type", "text/plain")
@@ -88,6 +169,22 @@ async def test_json_is_for_scripts(server: PantlerServer, namespace: str) -> Non
     listed = (await pantler("namespaces", "--json", address=at)).document
     assert namespace in [one["name"] for one in listed]
     assert (await pantler("ping", "--json", address=at)).document["ready"] is True
+
+
+async def test_json_is_utf_8_whatever_the_terminal_is(
+    server: PantlerServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    await pantler("set", namespace, "k", "héllo", address=server.address)
+    found = await pantler("get", namespace, "k", "--json", address=server.address)
+    assert found.document["value"] == "héllo"
+
+
+async def test_a_long_namespace_is_shown_as_a_whole(server: PantlerServer) -> None:
+    await pantler("set", "n" * 63, "k", "v", address=server.address)
+    listed = (await pantler("namespaces", address=server.address)).out.decode()
+    assert listed.count("n" * 29) == 2  # two full lines, and the rest
+    assert "…" not in listed
 
 
 async def test_people_get_tables(server: PantlerServer, namespace: str) -> None:
@@ -108,6 +205,9 @@ async def test_people_get_tables(server: PantlerServer, namespace: str) -> None:
         ("set", "users", "k", "v", "--file", "x"),
         ("set", "users", "k", "--file", "nowhere"),
         ("get", "users", "k", "--timeout", "5"),
+        ("get", "users", "k\udcff"),  # a byte that is not UTF-8, as Python hands it on
+        ("delete", "users", "k\udcff"),
+        ("set", "users", "k", "v", "--content-type", "\udcff"),
         ("nonsense",),
     ],
 )
@@ -115,6 +215,13 @@ async def test_wrong_usage_is_code_2(server: PantlerServer, arguments: tuple[str
     done = await pantler(*arguments, address=server.address)
     assert done.code == 2
     assert done.error
+
+
+@pytest.mark.parametrize("address", ["localhost", ":50051", "http://localhost:50051", "host:port"])
+async def test_an_address_without_host_and_port_is_code_2(address: str) -> None:
+    done = await pantler("get", "users", "k", address=address)
+    assert done.code == 2
+    assert "is not host:port" in done.error
 
 
 async def test_no_server_is_code_3_and_says_what_to_do() -> None:

@@ -1,8 +1,10 @@
 """The Python SDK against a real server."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 import grpc
 import pantler
@@ -16,6 +18,8 @@ from tests.servers.pantler import PantlerServer
 from tests.servers.valkey import free_port
 
 _numbers = count()
+ERRORS_PROTO = Path(__file__).parents[2] / "proto/pantler/v1/errors.proto"
+REASONS = errors_pb2.ErrorReason.keys()[1:]  # the first is never sent
 
 
 @pytest.fixture
@@ -91,7 +95,15 @@ async def test_a_batch_that_fails_in_part_keeps_the_rest(
                 await call
             assert list(failed.value.results) == ["good"]
             assert list(failed.value.errors) == ["foreign"]
-            assert isinstance(failed.value.errors["foreign"], pantler.FailedPrecondition)
+            assert isinstance(failed.value.errors["foreign"], pantler.WrongKind)
+
+
+async def test_a_client_may_be_made_where_no_event_loop_runs(
+    server: PantlerServer, namespace: str
+) -> None:
+    client = await asyncio.to_thread(pantler.AsyncClient, server.address)
+    async with client:
+        assert await client.get(namespace, "k") is None
 
 
 async def test_a_server_that_is_away_is_unavailable() -> None:
@@ -124,21 +136,49 @@ def test_every_code_becomes_an_error(code: grpc.StatusCode) -> None:
     assert str(error) == "said"
 
 
-@pytest.mark.parametrize("reason", errors_pb2.ErrorReason.keys()[1:])
-def test_every_reason_reaches_the_caller(reason: str) -> None:
-    status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="said")
+def status_with(code: int, reason: str) -> status_pb2.Status:
+    status = status_pb2.Status(code=code, message="said")
     info = error_details_pb2.ErrorInfo(reason=reason, domain="pantler.dev", metadata={"key": "k"})
     status.details.add().Pack(info)
+    return status
+
+
+def documented_code(reason: str) -> int:
+    """The code that a reason's comment in errors.proto begins with."""
+    comment = re.search(
+        rf"  // ([A-Z_]+)\. (?:.*\n  //)*.*\n  {reason} = ", ERRORS_PROTO.read_text()
+    )
+    assert comment is not None
+    return int(code_pb2.Code.Value(comment[1]))
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_has_a_class(reason: str) -> None:
+    error = from_status(status_with(code_pb2.UNKNOWN, reason))  # a code that has no class
+    assert type(error) is not pantler.PantlerError
+    assert (error.reason, error.metadata) == (reason, {"key": "k"})
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_reasons_class_is_one_of_its_codes(reason: str) -> None:
+    of_code = from_status(status_pb2.Status(code=documented_code(reason)))
+    assert isinstance(from_status(status_with(code_pb2.UNKNOWN, reason)), type(of_code))
+
+
+def test_a_reason_of_a_newer_server_is_known_by_its_code() -> None:
+    error = from_status(status_with(code_pb2.RESOURCE_EXHAUSTED, "ERROR_REASON_OF_TOMORROW"))
+    assert type(error) is pantler.ResourceExhausted
+    assert error.reason == "ERROR_REASON_OF_TOMORROW"
+
+
+def test_unavailable_says_when_to_come_back() -> None:
+    status = status_with(code_pb2.UNAVAILABLE, "ERROR_REASON_OUTCOME_UNKNOWN")
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromMilliseconds(200)
     status.details.add().Pack(retry)
     error = from_status(status)
-    assert error.reason == reason
-    assert error.metadata == {"key": "k"}
-    assert isinstance(error, pantler.Unavailable)
+    assert isinstance(error, pantler.OutcomeUnknown)
     assert error.retry_after == timedelta(milliseconds=200)
-    unknown = reason == "ERROR_REASON_OUTCOME_UNKNOWN"
-    assert isinstance(error, pantler.OutcomeUnknown) is unknown
 
 
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
@@ -150,5 +190,5 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
         for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, errors.PantlerError)
     ]
-    assert len(classes) == 10
+    assert len(classes) == 11
     assert all(one.__name__ in errors.__doc__ for one in classes)

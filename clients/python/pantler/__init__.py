@@ -24,8 +24,9 @@ if TYPE_CHECKING:
         PartialFailure,
         ResourceExhausted,
         Unavailable,
+        WrongKind,
     )
-    from pantler.model import Entry, Stored
+    from pantler.model import Entry, SetResult
 
 __all__ = [
     "AsyncClient",
@@ -40,11 +41,12 @@ __all__ = [
     "PantlerError",
     "PartialFailure",
     "ResourceExhausted",
-    "Stored",
+    "SetResult",
     "Unavailable",
+    "WrongKind",
 ]
 
-_MODULES = {"AsyncClient": "client", "Entry": "model", "Stored": "model"}
+_MODULES = {"AsyncClient": "client", "Entry": "model", "SetResult": "model"}
 
 
 def __getattr__(name: str) -> object:

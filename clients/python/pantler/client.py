@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import UTC, timedelta
+from functools import cached_property
 from typing import Self, TypeVar
 
 import grpc.aio
 
-from pantler.errors import PantlerError, PartialFailure, from_rpc_error, from_status
-from pantler.model import Entry, Stored
+from pantler.batch import in_parts
+from pantler.errors import PantlerError, from_rpc_error, from_status
+from pantler.model import Entry, SetResult
 from pantler.v1 import cache_pb2, cache_pb2_grpc
-
-MAX_BATCH_ITEMS = 1000  # of one call, by the server's contract
 
 # gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
 _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A connection to a Pantler, for one event loop.
+    """A connection to a Pantler, for the event loop that first uses it.
 
-    `address` is host:port. `timeout` bounds each call. All methods raise the errors of
-    `pantler.errors`.
+    `address` is host:port. `timeout` bounds each call to the server; a batch of more than 1,000
+    keys takes several, one after the other. All methods raise the errors of `pantler.errors`.
     """
 
     def __init__(
@@ -30,8 +30,6 @@ class AsyncClient:
     ) -> None:
         self._address = address
         self._timeout_s = timeout.total_seconds()
-        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        self._cache = cache_pb2_grpc.CacheServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,7 +41,7 @@ class AsyncClient:
         return f"AsyncClient({self._address!r})"
 
     async def close(self) -> None:
-        """Closes the connection; calls under way are cancelled."""
+        """Closes the connection, for good; calls under way are cancelled."""
         await self._channel.close()
 
     async def get(self, namespace: str, key: str) -> Entry | None:
@@ -60,13 +58,13 @@ class AsyncClient:
         *,
         ttl: timedelta | None = None,
         content_type: str = "",
-    ) -> Stored:
+    ) -> SetResult:
         """Stores an entry; without a ttl it lives as long as the namespace's default says."""
         request = cache_pb2.SetRequest(
             namespace=namespace, key=key, value=value, ttl=ttl, content_type=content_type
         )
         answer = await self._call(self._cache.Set(request, timeout=self._timeout_s))
-        return _stored(answer)
+        return _set_result(answer)
 
     async def delete(self, namespace: str, key: str) -> bool:
         """Removes an entry; whether it was there."""
@@ -76,19 +74,13 @@ class AsyncClient:
 
     async def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]:
         """The entries that are there, by key. Raises PartialFailure if some could not be read."""
-        found: dict[str, Entry] = {}
-        errors: dict[str, PantlerError] = {}
-        for chunk in _chunks(list(dict.fromkeys(keys))):
-            request = cache_pb2.BatchGetRequest(namespace=namespace, keys=chunk)
+
+        async def read(part: Sequence[str]) -> list[Entry | PantlerError | None]:
+            request = cache_pb2.BatchGetRequest(namespace=namespace, keys=part)
             answer = await self._call(self._cache.BatchGet(request, timeout=self._timeout_s))
-            for key, outcome in zip(chunk, answer.outcomes, strict=True):
-                if outcome.HasField("hit"):
-                    found[key] = _entry(outcome.hit.entry)
-                elif outcome.HasField("error"):
-                    errors[key] = from_status(outcome.error)
-        if errors:
-            raise PartialFailure(found, errors)
-        return found
+            return [_found(outcome) for outcome in answer.outcomes]
+
+        return await in_parts(list(dict.fromkeys(keys)), read)
 
     async def set_many(
         self,
@@ -97,55 +89,53 @@ class AsyncClient:
         *,
         ttl: timedelta | None = None,
         content_type: str = "",
-    ) -> dict[str, Stored]:
+    ) -> dict[str, SetResult]:
         """Stores entries, each on its own. Raises PartialFailure if some could not be stored."""
-        stored: dict[str, Stored] = {}
-        errors: dict[str, PantlerError] = {}
-        for chunk in _chunks(list(values)):
+
+        async def store(part: Sequence[str]) -> list[SetResult | PantlerError | None]:
             entries = [
                 cache_pb2.BatchSetEntry(
                     key=key, value=values[key], ttl=ttl, content_type=content_type
                 )
-                for key in chunk
+                for key in part
             ]
             request = cache_pb2.BatchSetRequest(namespace=namespace, entries=entries)
             answer = await self._call(self._cache.BatchSet(request, timeout=self._timeout_s))
-            for key, outcome in zip(chunk, answer.outcomes, strict=True):
-                if outcome.HasField("error"):
-                    errors[key] = from_status(outcome.error)
-                else:
-                    stored[key] = _stored(outcome)
-        if errors:
-            raise PartialFailure(stored, errors)
-        return stored
+            return [
+                from_status(outcome.error) if outcome.HasField("error") else _set_result(outcome)
+                for outcome in answer.outcomes
+            ]
+
+        return await in_parts(list(values), store)
 
     async def delete_many(self, namespace: str, keys: Iterable[str]) -> dict[str, bool]:
         """Removes entries; whether each was there. Raises PartialFailure if some could not be
         removed."""
-        deleted: dict[str, bool] = {}
-        errors: dict[str, PantlerError] = {}
-        for chunk in _chunks(list(dict.fromkeys(keys))):
-            request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=chunk)
+
+        async def remove(part: Sequence[str]) -> list[bool | PantlerError | None]:
+            request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=part)
             answer = await self._call(self._cache.BatchDelete(request, timeout=self._timeout_s))
-            for key, outcome in zip(chunk, answer.outcomes, strict=True):
-                if outcome.HasField("error"):
-                    errors[key] = from_status(outcome.error)
-                else:
-                    deleted[key] = outcome.deleted
-        if errors:
-            raise PartialFailure(deleted, errors)
-        return deleted
+            return [
+                from_status(outcome.error) if outcome.HasField("error") else outcome.deleted
+                for outcome in answer.outcomes
+            ]
+
+        return await in_parts(list(dict.fromkeys(keys)), remove)
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        """Opened at its first use: gRPC ties it to the event loop that runs then."""
+        return grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+
+    @cached_property
+    def _cache(self) -> "cache_pb2_grpc.CacheServiceAsyncStub":
+        return cache_pb2_grpc.CacheServiceStub(self._channel)
 
     async def _call(self, call: Awaitable[T]) -> T:
         try:
             return await call
         except grpc.aio.AioRpcError as exc:
             raise from_rpc_error(exc) from exc
-
-
-def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    """What one call may carry at a time."""
-    return (keys[start : start + MAX_BATCH_ITEMS] for start in range(0, len(keys), MAX_BATCH_ITEMS))
 
 
 def _entry(message: cache_pb2.Entry) -> Entry:
@@ -158,5 +148,11 @@ def _entry(message: cache_pb2.Entry) -> Entry:
     )
 
 
-def _stored(message: cache_pb2.SetResponse | cache_pb2.BatchSetOutcome) -> Stored:
-    return Stored(version=message.version, expire_time=message.expire_time.ToDatetime(UTC))
+def _found(outcome: cache_pb2.BatchGetOutcome) -> Entry | PantlerError | None:
+    if outcome.HasField("error"):
+        return from_status(outcome.error)
+    return _entry(outcome.hit.entry) if outcome.HasField("hit") else None
+
+
+def _set_result(message: cache_pb2.SetResponse | cache_pb2.BatchSetOutcome) -> SetResult:
+    return SetResult(version=message.version, expire_time=message.expire_time.ToDatetime(UTC))

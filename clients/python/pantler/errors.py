@@ -3,7 +3,8 @@
     PantlerError
     ├── InvalidArgument       fields are out of range: correct the call
     ├── NotFound              the namespace is not configured, and the server is strict
-    ├── FailedPrecondition    other data stands in the key's place, or the configuration is wrong
+    ├── FailedPrecondition    the server's state does not allow the call: an operator corrects it
+    │   └── WrongKind         … because data that Pantler did not write stands in the key's place
     ├── ResourceExhausted     Redis or the server is full, or the answer is too large
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
     │   └── OutcomeUnknown    … and whether a write took effect is unknown
@@ -11,8 +12,9 @@
     ├── InternalError         a defect in the server: report it with `request_id`
     └── PartialFailure        some items of a batch failed: `results` has the others
 
-`reason` is a name of `pantler.v1.errors_pb2.ErrorReason`, whose comments say more; it is empty
-where the error did not come from Pantler itself (no connection, say).
+A miss is not among them: `get` gives None. `reason` is a name of
+`pantler.v1.errors_pb2.ErrorReason`, whose comments say more; it is empty where the error did not
+come from Pantler itself (no connection, say).
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +27,8 @@ from grpc_status import rpc_status
 
 
 class PantlerError(Exception):
-    """The root, and what has no class of its own."""
+    """The root: catch it for whatever a call fails with. It is raised itself for what has no class
+    of its own, as a newer server may have; its message says what to do."""
 
     def __init__(
         self,
@@ -44,7 +47,8 @@ class PantlerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field that is out of range: its path in the request, and what it must be."""
+    """A field that is out of range: its path in the request, and what it must be. In a batch of
+    more than 1,000 keys a request is a part of it, and an index counts from the part's first."""
 
     path: str
     description: str
@@ -61,7 +65,13 @@ class NotFound(PantlerError):
 
 
 class FailedPrecondition(PantlerError):
-    """Data that Pantler did not write stands in the key's place, or the configuration is wrong."""
+    """The server's state does not allow the call: its configuration is wrong, say. Nothing was
+    changed, and trying again does not help before an operator has corrected it."""
+
+
+class WrongKind(FailedPrecondition):
+    """Data that Pantler did not write, or of another kind, stands in the key's place in Redis.
+    Nothing was changed; an operator finds out who else writes there."""
 
 
 class ResourceExhausted(PantlerError):
@@ -99,7 +109,23 @@ class PartialFailure(PantlerError):
         """The error of each item that failed, by its key."""
 
 
-_CLASSES: dict[int, type[PantlerError]] = {
+_BY_REASON: dict[str, type[PantlerError]] = {
+    "ERROR_REASON_INVALID_FIELD": InvalidArgument,
+    "ERROR_REASON_NAMESPACE_UNKNOWN": NotFound,
+    "ERROR_REASON_CONFIG_INVALID": FailedPrecondition,
+    "ERROR_REASON_WRONG_KIND": WrongKind,
+    "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
+    "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,
+    "ERROR_REASON_RESPONSE_TOO_LARGE": ResourceExhausted,
+    "ERROR_REASON_STORE_UNAVAILABLE": Unavailable,
+    "ERROR_REASON_SHUTTING_DOWN": Unavailable,
+    "ERROR_REASON_OUTCOME_UNKNOWN": OutcomeUnknown,
+    "ERROR_REASON_DEADLINE_EXCEEDED": DeadlineExceeded,
+    "ERROR_REASON_INTERNAL": InternalError,
+}
+
+# For errors that gRPC raises itself, and for reasons of a newer server.
+_BY_CODE: dict[int, type[PantlerError]] = {
     code_pb2.INVALID_ARGUMENT: InvalidArgument,
     code_pb2.NOT_FOUND: NotFound,
     code_pb2.FAILED_PRECONDITION: FailedPrecondition,
@@ -130,9 +156,7 @@ def from_status(status: status_pb2.Status) -> PantlerError:
             error_details_pb2.RequestInfo,
         )
     )
-    chosen = _CLASSES.get(status.code, PantlerError)
-    if info.reason == "ERROR_REASON_OUTCOME_UNKNOWN":
-        chosen = OutcomeUnknown
+    chosen = _BY_REASON.get(info.reason) or _BY_CODE.get(status.code, PantlerError)
     error = chosen(
         status.message, reason=info.reason, metadata=info.metadata, request_id=request.request_id
     )

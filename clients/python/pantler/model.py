@@ -17,8 +17,9 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """An entry that was stored."""
+class SetResult:
+    """What is known of an entry that was stored."""
 
     version: int
+    """As in Entry."""
     expire_time: datetime

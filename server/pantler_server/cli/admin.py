@@ -68,11 +68,12 @@ def namespaces(
         print_json(document["namespaces"])
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pantler_server.core.config import format_bytes
 
-    table = Table("namespace", "configured", "partitions", "ttl", "max ttl", "max value", box=None)
+    name = Column("namespace", overflow="fold")  # a long one is still shown as a whole
+    table = Table(name, "configured", "partitions", "ttl", "max ttl", "max value", box=None)
     for namespace in answer.namespaces:
         table.add_row(
             namespace.name,

@@ -1,6 +1,7 @@
 """`pantler get`, `set` and `delete`."""
 
 import base64
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from pantler_server.cli.call import (
     Json,
     Timeout,
     channel,
+    exit_code,
     print_json,
     seconds,
 )
@@ -36,12 +38,13 @@ def get(
 ) -> None:
     """Print the value of an entry.
 
-    To a pipe or a file go its exact bytes; on a terminal its version and expiry stand below.
+    To a pipe or a file go its exact bytes. On a terminal its version and expiry stand below, and
+    what would steer the terminal is escaped.
     """
     from pantler.v1 import cache_pb2, cache_pb2_grpc
 
-    request = cache_pb2.GetRequest(namespace=namespace, key=key)
     with channel(address) as opened:
+        request = cache_pb2.GetRequest(namespace=namespace, key=key)
         answer = cache_pb2_grpc.CacheServiceStub(opened).Get(
             request, timeout=seconds(timeout, "--timeout")
         )
@@ -56,10 +59,11 @@ def get(
     if json:
         print_json({"found": True, **_as_json(entry)})
         return
-    sys.stdout.buffer.write(entry.value)
-    sys.stdout.buffer.flush()
     if sys.stdout.isatty():
-        _print_facts(entry)
+        _show(entry)
+    else:
+        sys.stdout.buffer.write(entry.value)
+        sys.stdout.buffer.flush()
 
 
 def set_(
@@ -81,12 +85,13 @@ def set_(
     """Store an entry."""
     from pantler.v1 import cache_pb2, cache_pb2_grpc
 
-    request = cache_pb2.SetRequest(
-        namespace=namespace, key=key, value=_value(value, file), content_type=content_type
-    )
-    if ttl is not None:
-        request.ttl.FromMilliseconds(round(seconds(ttl, "--ttl") * 1000))
+    data = _value(value, file)
     with channel(address) as opened:
+        request = cache_pb2.SetRequest(
+            namespace=namespace, key=key, value=data, content_type=content_type
+        )
+        if ttl is not None:
+            request.ttl.FromMilliseconds(round(seconds(ttl, "--ttl") * 1000))
         answer = cache_pb2_grpc.CacheServiceStub(opened).Set(
             request, timeout=seconds(timeout, "--timeout")
         )
@@ -104,15 +109,19 @@ def delete(
     timeout: Timeout = DEFAULT_TIMEOUT,
     json: Json = False,
 ) -> None:
-    """Remove entries. What was not there is no error; if nothing was there, the exit code is 1."""
+    """Remove entries. What was not there is no error; if nothing was there, the exit code is 1.
+
+    If some could not be removed, the exit code is that of the first of them.
+    """
     from pantler.v1 import cache_pb2, cache_pb2_grpc
 
-    request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=keys)
     with channel(address) as opened:
+        request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=keys)
         answer = cache_pb2_grpc.CacheServiceStub(opened).BatchDelete(
             request, timeout=seconds(timeout, "--timeout")
         )
     outcomes = list(zip(keys, answer.outcomes, strict=True))
+    failures = [(key, outcome.error) for key, outcome in outcomes if outcome.HasField("error")]
     if json:
         print_json(
             [
@@ -122,24 +131,21 @@ def delete(
         )
     else:
         for key, outcome in outcomes:
-            print(f"{key}: {_said(outcome)}")
-    if any(outcome.HasField("error") for _, outcome in outcomes):
-        raise typer.Exit(ExitCode.FAILED)
+            if not outcome.HasField("error"):
+                print(f"{key}: {'deleted' if outcome.deleted else 'not there'}")
+        for key, error in failures:
+            print(f"pantler: {key}: {error.message}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(exit_code(failures[0][1].code))
     if not any(outcome.deleted for _, outcome in outcomes):
         raise typer.Exit(ExitCode.MISS)
-
-
-def _said(outcome: "cache_pb2.BatchDeleteOutcome") -> str:
-    if outcome.HasField("error"):
-        return f"failed: {outcome.error.message}"
-    return "deleted" if outcome.deleted else "not there"
 
 
 def _value(text: str | None, file: Path | None) -> bytes:
     if (text is None) == (file is None):
         raise typer.BadParameter("give either VALUE or --file")
     if text is not None:
-        return text.encode()
+        return os.fsencode(text)  # the bytes that were typed, UTF-8 or not
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else Path(str(file)).read_bytes()
     except OSError as exc:
@@ -159,10 +165,23 @@ def _as_json(entry: "cache_pb2.Entry") -> dict[str, Any]:
     }
 
 
-def _print_facts(entry: "cache_pb2.Entry") -> None:
+def _show(entry: "cache_pb2.Entry") -> None:
     from rich.console import Console
+    from rich.text import Text
 
     facts = [f"version {entry.version}", f"expires {entry.expire_time.ToJsonString()}"]
     if entry.content_type:
         facts.append(entry.content_type)
-    Console().print(f"\n[dim]{', '.join(facts)}[/]")
+    print(_visible(entry.value))
+    Console().print(Text(", ".join(facts), style="dim"))  # Text: a media type is no markup
+
+
+def _visible(value: bytes) -> str:
+    """The value as text that can't steer a terminal."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return f"({len(value)} bytes that are not text: `pantler get … > FILE` writes them)"
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
+    )

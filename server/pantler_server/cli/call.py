@@ -27,14 +27,24 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = "5s"
 
 
+# gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
+_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
+
+
 @contextmanager
 def channel(address: str) -> "Iterator[grpc.Channel]":
-    """A channel for one command; a call that fails ends the program with its exit code."""
+    """A channel for one command, which makes its request and its call under it: an argument that
+    can't stand in a request and a call that fails end the program with their exit codes."""
     import grpc
 
-    with grpc.insecure_channel(address) as opened:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:  # without a port, gRPC would take 443
+        raise typer.BadParameter(f"{address!r} is not host:port", param_hint="--address")
+    with grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) as opened:
         try:
             yield opened
+        except UnicodeEncodeError as exc:  # bytes of an argument that are not UTF-8
+            raise typer.BadParameter(f"{exc.object!r} is not UTF-8") from None
         except grpc.RpcError as exc:
             _fail(exc, address)
 
@@ -48,18 +58,27 @@ def seconds(duration: str, option: str) -> float:
 
 
 def print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    """Prints in UTF-8, as JSON is defined, whatever the terminal's encoding."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.buffer.write(f"{text}\n".encode())
+    sys.stdout.buffer.flush()
+
+
+def exit_code(status_code: int) -> ExitCode:
+    """What a failure with this code of google.rpc.Code, of a call or of an item, ends with."""
+    from google.rpc import code_pb2
+
+    return {
+        code_pb2.INVALID_ARGUMENT: ExitCode.USAGE,
+        code_pb2.UNAVAILABLE: ExitCode.UNAVAILABLE,
+        code_pb2.DEADLINE_EXCEEDED: ExitCode.UNAVAILABLE,
+    }.get(status_code, ExitCode.FAILED)
 
 
 def _fail(exc: Any, address: str) -> None:
     import grpc
 
     code, details = exc.code(), exc.details() or ""
-    exit_code = {
-        grpc.StatusCode.INVALID_ARGUMENT: ExitCode.USAGE,
-        grpc.StatusCode.UNAVAILABLE: ExitCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED: ExitCode.UNAVAILABLE,
-    }.get(code, ExitCode.FAILED)
     said_by_pantler = any(
         key == "grpc-status-details-bin" for key, _ in exc.trailing_metadata() or ()
     )
@@ -68,4 +87,4 @@ def _fail(exc: Any, address: str) -> None:
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = f"no answer from {address} in time; --timeout allows more"
     print(f"pantler: {details}", file=sys.stderr)
-    raise typer.Exit(exit_code)
+    raise typer.Exit(exit_code(code.value[0]))

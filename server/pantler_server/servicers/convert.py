@@ -150,9 +150,8 @@ def _fill(message: cache_pb2.Entry, entry: Entry) -> None:
 
 
 def _refuse_if_all_failed(outcomes: Sequence[object]) -> None:
-    """A batch of which nothing came to pass fails as a whole, with its first error."""
+    """A batch of which all items failed alike fails as a whole. Where they failed differently each
+    keeps its own error: what is true of one (that nothing was done, say) may be false of another."""
     first = outcomes[0]
-    if isinstance(first, ServiceError) and all(
-        isinstance(outcome, ServiceError) for outcome in outcomes
-    ):
+    if isinstance(first, ServiceError) and {type(one) for one in outcomes} == {type(first)}:
         raise first
