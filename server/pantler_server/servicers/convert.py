@@ -151,7 +151,7 @@ def _fill(message: cache_pb2.Entry, entry: Entry) -> None:
 
 def _refuse_if_all_failed(outcomes: Sequence[object]) -> None:
     """A batch of which all items failed alike fails as a whole. Where they failed differently each
-    keeps its own error: what is true of one (that nothing was done, say) may be false of another."""
+    keeps its own error: what is true of one, say that nothing was done, may be false of another."""
     first = outcomes[0]
     if isinstance(first, ServiceError) and {type(one) for one in outcomes} == {type(first)}:
         raise first
