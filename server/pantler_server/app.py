@@ -50,7 +50,7 @@ class App:
         self._stores = tuple(dict.fromkeys((self._cache_store, self._state_store)))
         self._namespaces = NamespaceEngine(self._state_store, self._cache_store, settings)
         self._stats = CacheStats(self._state_store)
-        cache = CacheEngine(self._cache_store, self._stats)
+        self._cache = cache = CacheEngine(self._cache_store, self._stats)
         self._health = HealthEngine(worker, self._stores)
         self._grpc = GrpcHost(settings)
         self._grpc.add(
@@ -70,6 +70,7 @@ class App:
         taken."""
         await asyncio.gather(*(store.start() for store in self._stores))
         self._stats.start()
+        self._cache.start()
         await self._grpc.set_ready(self._health.ready)
         await self._http.start()
         await self._grpc.start()
@@ -90,6 +91,7 @@ class App:
         await self._grpc.set_ready(False)
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()
+        await self._cache.stop()
         await self._stats.stop()
         await asyncio.gather(*(store.stop() for store in self._stores))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted(ROOT.glob("server/pantler_server/engines/**/*.lua"))
+SCRIPTS = sorted(ROOT.glob("server/pantler_server/engines/*/*.lua"))
+FUNCTIONS = sorted(ROOT.glob("server/pantler_server/engines/*/functions/*.lua"))
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -66,8 +67,18 @@ def test_every_script_opens_with_its_signature(script: Path) -> None:
     assert header[0].startswith(f"-- {script.stem}: ")
 
 
+@pytest.mark.parametrize("part", FUNCTIONS, ids=lambda path: path.name)
+def test_every_function_of_scripts_is_named_after_its_file(part: Path) -> None:
+    text = part.read_text()
+    assert text.startswith(f"-- {part.stem}: ")
+    assert f"\nlocal function {part.stem}(" in text
+    including = f"-- include functions/{part.name}\n"
+    assert any(including in script.read_text() for script in SCRIPTS)
+
+
 def test_there_are_scripts() -> None:
     assert SCRIPTS
+    assert FUNCTIONS
 
 
 def test_the_readme_is_short() -> None:

@@ -97,9 +97,21 @@ def namespaces(store: Store, settings: Settings) -> NamespaceEngine:
     return NamespaceEngine(store, store, settings)
 
 
-@pytest.fixture(scope="session")
-def engine(store: Store, stats: CacheStats) -> CacheEngine:
-    return CacheEngine(store, stats)
+@pytest_asyncio.fixture(scope="session")
+async def engine(store: Store, stats: CacheStats) -> AsyncIterator[CacheEngine]:
+    running = CacheEngine(store, stats)
+    running.start()
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def other_engine(store: Store, stats: CacheStats) -> AsyncIterator[CacheEngine]:
+    """As another worker has it: it shares nothing with `engine` but Redis and its address."""
+    running = CacheEngine(store, stats)
+    running.start()
+    yield running
+    await running.stop()
 
 
 _numbers = count()

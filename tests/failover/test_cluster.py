@@ -8,7 +8,7 @@ from pantler.v1 import cache_pb2, cache_pb2_grpc
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.engines.cache.model import Entry, MissReason, NewEntry
+from pantler_server.engines.cache.model import Hit, Miss, NewEntry
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
@@ -58,15 +58,15 @@ async def test_calls_follow_a_slot_that_moves() -> None:
         target = next(one for one in group.primaries if one is not group.owner(partition.slot))
 
         await group.begin_move(partition.slot, target)
-        assert await engine.get(space, "k", _soon()) is MissReason.UNKNOWN  # asked of the target
+        assert isinstance(await engine.get(space, "k", _soon()), Miss)  # asked of the target
         # A script whose keys are in neither place is refused by both until the move ends.
-        write = asyncio.create_task(engine.set(space, NewEntry("k", b"v", None, ""), _soon()))
+        write = asyncio.create_task(engine.set(space, NewEntry("k", b"v"), _soon()))
         await asyncio.sleep(0.1)
         assert not write.done()
 
         await group.end_move(partition.slot, target)
         await write
-        assert isinstance(await engine.get(space, "k", _soon()), Entry)
+        assert isinstance(await engine.get(space, "k", _soon()), Hit)
         assert await target.execute("EXISTS", keys.place(space, "k")[1]) == 1
         await store.stop()
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.engines.cache.model import Entry, NewEntry
+from pantler_server.engines.cache.model import Hit, NewEntry
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
@@ -44,7 +44,7 @@ async def test_replicas_answer_reads_of_a_namespace_that_allows_it(
     engine = CacheEngine(store, CacheStats(store))
     near, far = [await namespaces.resolve(name, _soon()) for name in ("near", "far")]
     for space in (near, far):
-        await engine.set(space, NewEntry("k", b"v", None, ""), _soon())
+        await engine.set(space, NewEntry("k", b"v"), _soon())
 
     before = await _gets(replicas)
     for _ in range(20):
@@ -55,5 +55,5 @@ async def test_replicas_answer_reads_of_a_namespace_that_allows_it(
         while await _gets(replicas) == before:  # they are connected at the first such read
             await engine.get(near, "k", _soon())
             await asyncio.sleep(0.01)
-    assert isinstance(await engine.get(near, "k", _soon()), Entry)
+    assert isinstance(await engine.get(near, "k", _soon()), Hit)
     await store.stop()

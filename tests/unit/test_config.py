@@ -90,7 +90,7 @@ def test_every_problem_is_said_with_its_line(problems) -> None:  # type: ignore[
         ("redis:\n  embedded: {eviction_policy: allkeys-lru}", "2: redis.embedded.eviction_policy"),
         ("namespaces: {Users: {}}", "namespace 'Users' does not match"),
         ("namespaces: {users: {ttl: 31d}}", "namespaces.users.ttl is longer than its max_ttl"),
-        ("max_message_bytes: 1MiB", "namespace_defaults.max_value_bytes must leave 4 KiB"),
+        ("max_message_bytes: 1MiB", "namespace_defaults.max_value_bytes must leave 64 KiB"),
     ],
 )
 def test_what_is_wrong_is_said_clearly(problems, text: str, expected: str) -> None:  # type: ignore[no-untyped-def]

@@ -5,6 +5,7 @@
     ├── NotFound              the namespace is not configured, and the server is strict
     ├── FailedPrecondition    the server's state does not allow the call: an operator corrects it
     │   └── WrongKind         … because data that Pantler did not write stands in the key's place
+    ├── LeaseLost             a lease is over: its holder may stop fetching
     ├── ResourceExhausted     Redis or the server is full, or the answer is too large
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
     │   └── OutcomeUnknown    … and whether a write took effect is unknown
@@ -74,6 +75,11 @@ class WrongKind(FailedPrecondition):
     Nothing was changed; an operator finds out who else writes there."""
 
 
+class LeaseLost(PantlerError):
+    """The lease is over: it expired, was released, or its key was set, deleted or invalidated. A
+    fill with its token would be refused."""
+
+
 class ResourceExhausted(PantlerError):
     """Redis or the server is full, or the answer would be too large. Ask for less, or give more."""
 
@@ -114,6 +120,7 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_NAMESPACE_UNKNOWN": NotFound,
     "ERROR_REASON_CONFIG_INVALID": FailedPrecondition,
     "ERROR_REASON_WRONG_KIND": WrongKind,
+    "ERROR_REASON_LEASE_LOST": LeaseLost,
     "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
     "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,
     "ERROR_REASON_RESPONSE_TOO_LARGE": ResourceExhausted,

@@ -52,6 +52,8 @@ def _address(value: str) -> str:
     return value
 
 
+REST_OF_MESSAGE_BYTES = 1 << 16  # a key, tags and dependencies of the longest, and a token
+
 Duration = Annotated[
     timedelta, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)
 ]
@@ -185,6 +187,16 @@ class NamespaceConfig(_Section):
     """The longest ttl that a Set may ask for."""
     ttl_jitter_ratio: float = Field(0.0, ge=0.0, le=1.0)
     """The share of a ttl by which it is shortened at random: with 0.1, 60 s becomes 54 to 60 s."""
+    sliding: bool = False
+    """Whether a read lets an entry live for its ttl again, where its Set does not say."""
+    stale_while_revalidate: Duration = Field(timedelta(0), ge=timedelta(0), le=timedelta(days=3650))
+    """For how long after its ttl an entry is served as stale to those who accept it, while one of
+    them fetches it anew."""
+    stale_if_error: Duration = Field(timedelta(0), ge=timedelta(0), le=timedelta(days=3650))
+    """The same after a fetch of it has failed: for 10 s from when a holder of its lease said so."""
+    refresh_ratio: float = Field(0.8, gt=0.0, le=1.0)
+    """The share of its ttl after which a hit offers a lease to one caller that asks for one, to
+    refresh it ahead; 1: none does."""
     max_value_bytes: Bytes = Field(ByteSize(4 << 20), ge=1, le=256 << 20)
     """The largest value."""
     replica_reads: bool = False
@@ -247,9 +259,9 @@ class Settings(_Section):
         for path, config in self._effective_namespaces():
             if config.ttl > config.max_ttl:
                 raise ValueError(f"{path}.ttl is longer than its max_ttl")
-            if config.max_value_bytes + 4096 > self.max_message_bytes:
+            if config.max_value_bytes + REST_OF_MESSAGE_BYTES > self.max_message_bytes:
                 raise ValueError(
-                    f"{path}.max_value_bytes must leave 4 KiB of max_message_bytes to the rest of "
+                    f"{path}.max_value_bytes must leave 64 KiB of max_message_bytes to the rest of "
                     "the message"
                 )
         return self

@@ -5,6 +5,7 @@
     ├── NamespaceUnknown      not in the configuration, and the server is strict
     ├── TooManyNamespaces     too many namespaces that the configuration does not name
     ├── WrongKind             the name's place in Redis holds something else
+    ├── LeaseLost             the lease is over, or another's
     ├── ResponseTooLarge      the answer would not fit a message
     ├── ConfigInvalid         a configuration file that can't be put in force
     ├── DeadlinePassed        the call's time was up
@@ -12,6 +13,7 @@
     ├── InternalError         a defect
     └── StoreError
         ├── StoreUnavailable  Redis is away, and nothing was done
+        │   └── PrimaryChanged … as the only server that may do it is not the primary now
         ├── OutcomeUnknown    Redis went away with a write under way
         └── StoreOutOfMemory  Redis is full
 
@@ -87,6 +89,16 @@ class WrongKind(ServiceError):
         self.key = key
 
 
+class LeaseLost(ServiceError):
+    """The lease that the token is of is over: it expired, was released or given to another, or its
+    key was set, deleted or invalidated. The caller stops its fetch, or reads again."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the lease of {key!r} is over: read the key again to get another", key=key
+        )
+
+
 class ResponseTooLarge(ServiceError):
     """The answer would be larger than a message may be. The caller asks for less at once."""
 
@@ -144,6 +156,11 @@ class StoreError(ServiceError):
 class StoreUnavailable(StoreError):
     """Redis can't be reached or can't serve just now, and nothing was done. The caller tries again
     after a moment."""
+
+
+class PrimaryChanged(StoreUnavailable):
+    """The request is for one server only (a fill token names the primary that gave it), and that is
+    not the primary now. Engines say what it means."""
 
 
 class OutcomeUnknown(StoreError):

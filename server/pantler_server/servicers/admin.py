@@ -88,6 +88,10 @@ def _namespace(listed: ListedNamespace) -> admin_pb2.Namespace:
             ttl_jitter_ratio=listed.config.ttl_jitter_ratio,
             max_value_bytes=listed.config.max_value_bytes,
             replica_reads=listed.config.replica_reads,
+            sliding=listed.config.sliding,
+            stale_while_revalidate=_duration(listed.config.stale_while_revalidate),
+            stale_if_error=_duration(listed.config.stale_if_error),
+            refresh_ratio=listed.config.refresh_ratio,
         ),
     )
 

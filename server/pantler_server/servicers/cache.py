@@ -17,16 +17,42 @@ class CacheServicer:
 
     async def Get(self, request: cache_pb2.GetRequest, call: Call) -> cache_pb2.GetResponse:
         name, key = validate.namespace(request.namespace), convert.key(request)
+        ask = convert.lease_ask(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        return convert.get_response(await self._engine.get(namespace, key, call.deadline))
+        found = await self._engine.get(
+            namespace, key, call.deadline, ask, accept_stale=request.accept_stale
+        )
+        return convert.get_response(found)
 
     async def BatchGet(
         self, request: cache_pb2.BatchGetRequest, call: Call
     ) -> cache_pb2.BatchGetResponse:
-        name, keys = validate.namespace(request.namespace), convert.keys(request)
+        name, keys = validate.namespace(request.namespace), convert.keys_of(request)
+        ask = convert.lease_ask(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        found = await self._engine.get_many(namespace, keys, call.deadline)
+        found = await self._engine.get_many(
+            namespace, keys, call.deadline, ask, accept_stale=request.accept_stale
+        )
         return convert.batch_get_response(found)
+
+    async def ReleaseLease(
+        self, request: cache_pb2.ReleaseLeaseRequest, call: Call
+    ) -> cache_pb2.ReleaseLeaseResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        token = convert.released_lease(request, namespace)
+        released = await self._engine.release_lease(
+            namespace, key, token, call.deadline, failed=request.failed
+        )
+        return cache_pb2.ReleaseLeaseResponse(released=released)
+
+    async def ExtendLease(
+        self, request: cache_pb2.ExtendLeaseRequest, call: Call
+    ) -> cache_pb2.ExtendLeaseResponse:
+        name, key, token, ttl_ms = convert.extended_lease(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        expires_us = await self._engine.extend_lease(namespace, key, token, ttl_ms, call.deadline)
+        return cache_pb2.ExtendLeaseResponse(expire_time=convert.timestamp_us(expires_us))
 
     async def Set(self, request: cache_pb2.SetRequest, call: Call) -> cache_pb2.SetResponse:
         name = validate.namespace(request.namespace)
@@ -47,14 +73,32 @@ class CacheServicer:
         self, request: cache_pb2.DeleteRequest, call: Call
     ) -> cache_pb2.DeleteResponse:
         name, key = validate.namespace(request.namespace), convert.key(request)
+        if_version = convert.deleted_version(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        deleted = await self._engine.delete(namespace, key, call.deadline)
+        deleted = await self._engine.delete(namespace, key, call.deadline, if_version)
         return cache_pb2.DeleteResponse(deleted=deleted)
 
     async def BatchDelete(
         self, request: cache_pb2.BatchDeleteRequest, call: Call
     ) -> cache_pb2.BatchDeleteResponse:
-        name, keys = validate.namespace(request.namespace), convert.keys(request)
+        name, keys = validate.namespace(request.namespace), convert.keys_of(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
         deleted = await self._engine.delete_many(namespace, keys, call.deadline)
         return convert.batch_delete_response(deleted)
+
+    async def Touch(self, request: cache_pb2.TouchRequest, call: Call) -> cache_pb2.TouchResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        ttl_ms = convert.touched_ttl_ms(request, namespace)
+        expires_us = await self._engine.touch(namespace, key, ttl_ms, call.deadline)
+        return cache_pb2.TouchResponse(
+            found=expires_us is not None, expire_time=convert.timestamp_us(expires_us or 0)
+        )
+
+    async def Describe(
+        self, request: cache_pb2.DescribeRequest, call: Call
+    ) -> cache_pb2.DescribeResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        described = await self._engine.describe(namespace, key, call.deadline)
+        return convert.describe_response(described)

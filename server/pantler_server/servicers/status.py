@@ -36,6 +36,7 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
         code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_TOO_MANY_NAMESPACES
     ),
     errors.WrongKind: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_WRONG_KIND),
+    errors.LeaseLost: _Meaning(code_pb2.ABORTED, errors_pb2.ERROR_REASON_LEASE_LOST),
     errors.ResponseTooLarge: _Meaning(
         code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_RESPONSE_TOO_LARGE
     ),
@@ -50,6 +51,9 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     ),
     errors.InternalError: _Meaning(code_pb2.INTERNAL, errors_pb2.ERROR_REASON_INTERNAL),
     errors.StoreUnavailable: _Meaning(
+        code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, retry=True
+    ),
+    errors.PrimaryChanged: _Meaning(
         code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, retry=True
     ),
     errors.OutcomeUnknown: _Meaning(

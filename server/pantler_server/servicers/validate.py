@@ -4,7 +4,7 @@ A check adds to a list what is wrong, with the field's path; `refuse` raises all
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,6 +17,11 @@ MAX_BATCH_ITEMS = (
     1000  # bounds what one call holds in memory, and its pipeline to a few ms of Redis
 )
 MAX_CONTENT_TYPE_BYTES = 255  # its length is one byte of the entry's header
+MAX_LABELS = 64  # tags or dependencies of an entry: all of the longest fit its header of 64 KiB
+MAX_TAG_BYTES = 256
+MAX_ID_BYTES = 128  # of what callers make up: holders, request ids
+MAX_LEASE_MS = 600_000  # so that the lease of a caller that died is over some day
+MAX_WAIT_MS = 60_000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*")
@@ -69,6 +74,28 @@ def key_violation(value: str, path: str) -> FieldViolation:
     return FieldViolation(path, f"must be at most {MAX_KEY_BYTES} bytes of UTF-8")
 
 
+def text(value: str, max_bytes: int, path: str, violations: Violations) -> None:
+    """A name or an id that may be empty."""
+    if len(value.encode()) > max_bytes or _CONTROL.search(value):
+        violations.append(
+            FieldViolation(path, f"must be at most {max_bytes} bytes without control characters")
+        )
+
+
+def labels(
+    texts: Iterable[str], max_bytes: int, path: str, violations: Violations
+) -> tuple[str, ...]:
+    """Tags or dependencies, each once."""
+    distinct = tuple(dict.fromkeys(texts))
+    if len(distinct) > MAX_LABELS:
+        violations.append(FieldViolation(path, f"must be at most {MAX_LABELS}"))
+    for index, one in enumerate(texts):
+        if not one:
+            violations.append(FieldViolation(f"{path}[{index}]", "must not be empty"))
+        text(one, max_bytes, f"{path}[{index}]", violations)
+    return distinct
+
+
 def batch(count: int, path: str) -> None:
     """The number of items of a batch. Refused at once: the items are not looked at."""
     if not 1 <= count <= MAX_BATCH_ITEMS:
@@ -93,11 +120,26 @@ def content_type(text: str, path: str, violations: Violations) -> None:
 
 def ttl_ms(ttl: Duration, max_ms: int, path: str, violations: Violations) -> int:
     """A ttl in milliseconds, part of one counting as a whole."""
-    milliseconds = ttl.seconds * 1_000 + -(-ttl.nanos // 1_000_000)
-    if milliseconds < 1:
-        violations.append(FieldViolation(path, "must be more than zero"))
+    return _milliseconds(ttl, 1, max_ms, "the namespace's max_ttl", path, violations)
+
+
+def lease_ttl_ms(ttl: Duration, path: str, violations: Violations) -> int:
+    """As `ttl_ms`, of a lease."""
+    return _milliseconds(ttl, 1, MAX_LEASE_MS, "the longest lease", path, violations)
+
+
+def wait_ms(wait: Duration, path: str, violations: Violations) -> int:
+    """As `ttl_ms`, of a wait, which may be zero."""
+    return _milliseconds(wait, 0, MAX_WAIT_MS, "the longest wait", path, violations)
+
+
+def _milliseconds(
+    value: Duration, min_ms: int, max_ms: int, bound: str, path: str, violations: Violations
+) -> int:
+    milliseconds = value.seconds * 1_000 + -(-value.nanos // 1_000_000)
+    if value.seconds < 0 or value.nanos < 0 or milliseconds < min_ms:
+        rule = "must be more than zero" if min_ms else "must not be negative"
+        violations.append(FieldViolation(path, rule))
     elif milliseconds > max_ms:
-        violations.append(
-            FieldViolation(path, f"must be at most the namespace's max_ttl, {max_ms} ms")
-        )
+        violations.append(FieldViolation(path, f"must be at most {bound}, {max_ms} ms"))
     return milliseconds

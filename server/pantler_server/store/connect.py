@@ -1,6 +1,7 @@
 """Opens connections to Redis: redis-py finds, secures and authenticates, a `Link` takes over."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from pantler_server.core.config import RedisConfig
-from pantler_server.store.link import Link
+from pantler_server.store.link import Link, Reply
 
 # What opening a connection can fail with: redis-py's own, the socket's, and the time-out's.
 CONNECT_ERRORS = (RedisError, OSError, TimeoutError)
@@ -79,6 +80,7 @@ class Connector:
         address: Address,
         on_lost: Callable[[], None],
         greet: Greeting | None = None,
+        on_push: Callable[[list[Reply]], None] | None = None,
     ) -> Link:
         """Opens a link, greeted first if so wished. Raises one of CONNECT_ERRORS within the connect
         time-out."""
@@ -88,7 +90,8 @@ class Connector:
             await connection.connect()
             if greet is not None:
                 await greet(connection)
-        link = Link(loop, on_lost)
+            run_id = await _run_id(connection)
+        link = Link(loop, run_id, on_lost, on_push)
         # redis-py has no public way to hand over its socket. Both attributes are read here only,
         # and tests/engines run through this line on every topology, so that a new redis-py shows at
         # once.
@@ -110,6 +113,18 @@ class Connector:
             return UnixDomainSocketConnection(path=address.path, **options)
         connection = SSLConnection if self.tls else Connection
         return connection(host=address.host, port=address.port, **options)
+
+
+async def _run_id(connection: AbstractConnection) -> bytes:
+    """The beginning of the server's run id. Asked after the greeting, so that it is that of the
+    role the server was found in."""
+    await connection.send_command("INFO", "server")
+    info = await connection.read_response()
+    text = info.decode() if isinstance(info, bytes) else str(info)
+    found = re.search(r"^run_id:([0-9a-f]{16})", text, re.MULTILINE)
+    if found is None:
+        raise RedisError("INFO server has no run_id")
+    return bytes.fromhex(found[1])
 
 
 async def require_primary(connection: AbstractConnection) -> None:

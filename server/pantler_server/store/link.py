@@ -56,11 +56,23 @@ class _Call:
 
 
 class Link(asyncio.Protocol):
-    """A connection that many calls share. Made by `store/connect.py`, owned by a `Node`."""
+    """A connection that many calls share. Made by `store/connect.py`, owned by a `Node`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
+    `run_id` is the beginning of the server's run id (8 bytes): another at each of its starts.
+    `on_push` is called with what the server sends unasked, as messages of a subscribed channel.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run_id: bytes,
+        on_lost: Callable[[], None],
+        on_push: Callable[[list[Reply]], None] | None = None,
+    ) -> None:
+        self.run_id = run_id
         self._loop = loop
         self._on_lost = on_lost
+        self._on_push = on_push
         self._reader = hiredis.Reader(replyError=ReplyError)
         self._transport: asyncio.WriteTransport | None = None
         self._unsent: list[bytes] = []
@@ -132,6 +144,8 @@ class Link(asyncio.Protocol):
             while (reply := self._reader.gets()) is not False:  # False: no whole reply is left
                 if reply.__class__ is not hiredis.PushNotification:
                     self._deliver(reply)
+                elif self._on_push is not None:
+                    self._on_push(reply)
         except hiredis.ProtocolError as exc:
             self.close(f"unreadable reply: {exc}")
 

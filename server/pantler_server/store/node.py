@@ -6,12 +6,13 @@ away.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from pantler_server.core import background
 from pantler_server.store.connect import CONNECT_ERRORS, Address, Connector, Greeting
-from pantler_server.store.link import Link, LinkLost, ReplyFailed
+from pantler_server.store.link import Link, LinkLost, Reply, ReplyFailed
 from pantler_server.store.request import pack
 
 FIRST_BACKOFF_S = 0.02  # a restarted server is found at once
@@ -84,6 +85,13 @@ class Node:
             except TimeoutError:
                 break
         return bool(self._links)
+
+    async def open_apart(
+        self, on_lost: Callable[[], None], on_push: Callable[[list[Reply]], None]
+    ) -> Link:
+        """A link of the caller's own, for a subscription; the caller closes it. Raises one of
+        CONNECT_ERRORS."""
+        return await self._connector.open(self.address, on_lost, self._greet, on_push)
 
     async def _keep_open(self) -> None:
         backoff_s = FIRST_BACKOFF_S

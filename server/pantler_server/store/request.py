@@ -1,5 +1,6 @@
 """What engines ask of a `Store`: reads, and calls of Lua scripts."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1
@@ -8,6 +9,8 @@ from importlib.resources import files
 import hiredis
 
 Argument = str | bytes | int | float
+
+_INCLUDE = re.compile(r"^ *-- include (\S+)$", re.MULTILINE)
 
 
 def pack(*words: Argument) -> bytes:
@@ -21,10 +24,19 @@ class Request:
 
     `subject` is what the caller calls the thing, for error messages. `repeatable` says that running
     the commands twice does no harm. `if_no_script` replaces them where the server has never seen
-    the script.
+    the script. `only_on` is the run id of the one server that may run them; any does if it is
+    empty. `primary` is, once there is an answer, the run id of the primary at the time of sending.
     """
 
-    __slots__ = ("commands", "if_no_script", "repeatable", "slot", "subject")
+    __slots__ = (
+        "commands",
+        "if_no_script",
+        "only_on",
+        "primary",
+        "repeatable",
+        "slot",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -34,12 +46,15 @@ class Request:
         *,
         repeatable: bool,
         if_no_script: "ScriptSource | None" = None,
+        only_on: bytes = b"",
     ) -> None:
         self.slot = slot
         self.commands = commands
         self.subject = subject
         self.repeatable = repeatable
         self.if_no_script = if_no_script
+        self.only_on = only_on
+        self.primary = b""
 
     def whole(self) -> Sequence[bytes]:
         """The commands for a server that may not know the script."""
@@ -60,7 +75,10 @@ class ScriptSource:
 @dataclass(frozen=True, slots=True)
 class Script:
     """A `.lua` file beside the engine that owns it. The engine wraps each call in a typed
-    function."""
+    function.
+
+    A line `-- include FILE` stands for that file, as in `-- include functions/bury.lua`.
+    """
 
     source: bytes
     digest: str
@@ -68,20 +86,31 @@ class Script:
     @classmethod
     def load(cls, package: str, name: str) -> "Script":
         """Reads the file `name` of a package."""
-        source = files(package).joinpath(name).read_bytes()
+        folder = files(package)
+        source = _INCLUDE.sub(
+            lambda line: folder.joinpath(line[1]).read_text(), folder.joinpath(name).read_text()
+        ).encode()
         return cls(source, sha1(source, usedforsecurity=False).hexdigest())
 
     def request(
-        self, slot: int, keys: Sequence[Argument], arguments: Sequence[Argument], subject: str
+        self,
+        slot: int,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        subject: str,
+        *,
+        repeatable: bool = False,
+        only_on: bytes = b"",
     ) -> Request:
-        """One call of the script: a single reply, never repeated once it was sent."""
+        """One call of the script: a single reply."""
         operands = (len(keys), *keys, *arguments)
         return Request(
             slot,
             (pack("EVALSHA", self.digest, *operands),),
             subject,
-            repeatable=False,
+            repeatable=repeatable,
             if_no_script=ScriptSource(self.source, operands),
+            only_on=only_on,
         )
 
 

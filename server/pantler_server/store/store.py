@@ -15,6 +15,7 @@ from redis.crc import key_slot
 from pantler_server.core.errors import (
     InternalError,
     OutcomeUnknown,
+    PrimaryChanged,
     ServiceError,
     StoreOutOfMemory,
     StoreUnavailable,
@@ -45,13 +46,13 @@ class Store:
     def __init__(self, role: str, topology: RedisTopology, command_timeout_s: float) -> None:
         self.role = role
         self.topology = topology
-        self._timeout_s = command_timeout_s
+        self.timeout_s = command_timeout_s
         self._loop = asyncio.get_running_loop()
 
     async def start(self) -> None:
         """Connects, and waits for the first attempt at each primary. Redis may be away."""
         await self.topology.start()
-        deadline = self._loop.time() + self._timeout_s
+        deadline = self._loop.time() + self.timeout_s
         for node in self.topology.primaries():
             await node.wait_connected(deadline)
 
@@ -75,11 +76,15 @@ class Store:
     ) -> list[Reply]:
         """A reply for each command. With `replica`, a server that may be behind may answer.
 
-        Raises StoreUnavailable, OutcomeUnknown, StoreOutOfMemory, WrongKind, InternalError.
+        Raises StoreUnavailable (of it PrimaryChanged where the request is for one server only),
+        OutcomeUnknown, StoreOutOfMemory, WrongKind, InternalError.
         """
         try:
             link = self._link(request, replica)
-            return await link.submit(request.commands, self._limit(deadline))
+            answer = self._send(request, link, request.commands, self._limit(deadline))
+            if replica:
+                request.primary = self._primary_run_id(request.slot)
+            return await answer
         except (LinkLost, ReplyFailed) as failure:
             return await self._recover(request, deadline, failure)
 
@@ -92,15 +97,17 @@ class Store:
         """
         limit = self._limit(deadline)
         links: dict[int, Link] = {}  # one for each slot, so that the order holds
-        answers: list[asyncio.Future[list[Reply]] | LinkLost] = []
+        answers: list[asyncio.Future[list[Reply]] | LinkLost | ServiceError] = []
         for request in requests:
             try:
                 link = links.get(request.slot)
                 if link is None:
                     link = links[request.slot] = self._link(request, replica)
-                answers.append(link.submit(request.commands, limit))
-            except LinkLost as lost:
-                answers.append(lost)
+                answers.append(self._send(request, link, request.commands, limit))
+                if replica:
+                    request.primary = self._primary_run_id(request.slot)
+            except (LinkLost, PrimaryChanged) as failure:
+                answers.append(failure)
         outcomes: list[list[Reply] | ServiceError] = []
         try:
             for request, answer in zip(requests, answers, strict=True):
@@ -112,8 +119,13 @@ class Store:
         return outcomes
 
     async def _settle(
-        self, request: Request, answer: "asyncio.Future[list[Reply]] | LinkLost", deadline: float
+        self,
+        request: Request,
+        answer: "asyncio.Future[list[Reply]] | LinkLost | ServiceError",
+        deadline: float,
     ) -> list[Reply] | ServiceError:
+        if isinstance(answer, ServiceError):
+            return answer
         try:
             if isinstance(answer, LinkLost):
                 raise answer
@@ -142,7 +154,22 @@ class Store:
             raise self._unavailable() from exc
 
     def _limit(self, deadline: float) -> float:
-        return min(deadline, self._loop.time() + self._timeout_s)
+        return min(deadline, self._loop.time() + self.timeout_s)
+
+    def _send(
+        self, request: Request, link: Link, commands: Sequence[bytes], limit: float
+    ) -> asyncio.Future[list[Reply]]:
+        run_id = link.run_id
+        if request.only_on and request.only_on != run_id:
+            raise PrimaryChanged("another Redis is the primary now; nothing was done", self.role)
+        request.primary = run_id
+        return link.submit(commands, limit)
+
+    def _primary_run_id(self, slot: int) -> bytes:
+        """Empty while the primary is not connected."""
+        node = self.topology.primary(slot)
+        link = None if node is None else node.pick()
+        return b"" if link is None else link.run_id
 
     def _link(self, request: Request, replica: bool = False) -> Link:
         node = self.topology.replica(request.slot) if replica else None
@@ -155,6 +182,7 @@ class Store:
         self, request: Request, deadline: float, failure: LinkLost | ReplyFailed
     ) -> list[Reply]:
         """Does again what can be done again; raises the ServiceError that says what happened."""
+        sent = False
         for attempt in count():
             if attempt >= QUICK_ATTEMPTS:
                 if self._loop.time() + PAUSE_S >= deadline:
@@ -162,20 +190,22 @@ class Store:
                 await asyncio.sleep(PAUSE_S)
             try:
                 if isinstance(failure, LinkLost):
+                    sent |= failure.sent
                     return await self._repeat(request, failure, deadline)
                 return await self._redirect(request, failure, deadline)
             except (LinkLost, ReplyFailed) as again:
                 failure = again
+            except PrimaryChanged as changed:
+                if sent:  # the former primary may have done it, and passed it on to this one
+                    raise self._outcome_unknown() from changed
+                raise
         raise self._unavailable() from failure
 
     async def _repeat(self, request: Request, lost: LinkLost, deadline: float) -> list[Reply]:
         """Sends a request again whose connection was lost, if that does no harm."""
         self.topology.suspect()
         if lost.sent and not request.repeatable:
-            raise OutcomeUnknown(
-                "Redis went away before it answered: the write took effect, or it did not",
-                self.role,
-            ) from lost
+            raise self._outcome_unknown() from lost
         node = self.topology.primary(request.slot)
         if (
             isinstance(lost, LinkTimeout)
@@ -183,7 +213,9 @@ class Store:
             or not await node.wait_connected(self._limit(deadline))
         ):
             raise self._unavailable() from lost
-        return await self._link(request).submit(request.commands, self._limit(deadline))
+        return await self._send(
+            request, self._link(request), request.commands, self._limit(deadline)
+        )
 
     async def _redirect(
         self, request: Request, failed: ReplyFailed, deadline: float
@@ -193,17 +225,17 @@ class Store:
         limit = self._limit(deadline)
         match error.code:
             case "NOSCRIPT":
-                return await self._link(request).submit(request.whole(), limit)
+                return await self._send(request, self._link(request), request.whole(), limit)
             case "MOVED":
                 self.topology.suspect()
                 link = await self._named_in(error, limit)
-                return await link.submit(request.whole(), limit)
+                return await self._send(request, link, request.whole(), limit)
             case "ASK":
                 link = await self._named_in(error, limit)
                 asking = [part for command in request.whole() for part in (_ASKING, command)]
-                return (await link.submit(asking, limit))[1::2]
+                return (await self._send(request, link, asking, limit))[1::2]
             case "TRYAGAIN":  # some of the keys are here and some are not
-                return await self._link(request).submit(request.commands, limit)
+                return await self._send(request, self._link(request), request.commands, limit)
         raise self._service_error(error, request) from failed
 
     async def _named_in(self, error: ReplyError, limit: float) -> Link:
@@ -229,6 +261,11 @@ class Store:
         if error.code in _REFUSED:
             return self._unavailable()
         return InternalError("Redis answered with an unexpected error; the log has it")
+
+    def _outcome_unknown(self) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            "Redis went away before it answered: the write took effect, or it did not", self.role
+        )
 
     def _unavailable(self) -> StoreUnavailable:
         return StoreUnavailable(

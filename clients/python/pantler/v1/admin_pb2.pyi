@@ -11,18 +11,26 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class NamespaceConfig(_message.Message):
-    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads")
+    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio")
     TTL_FIELD_NUMBER: _ClassVar[int]
     MAX_TTL_FIELD_NUMBER: _ClassVar[int]
     TTL_JITTER_RATIO_FIELD_NUMBER: _ClassVar[int]
     MAX_VALUE_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICA_READS_FIELD_NUMBER: _ClassVar[int]
+    SLIDING_FIELD_NUMBER: _ClassVar[int]
+    STALE_WHILE_REVALIDATE_FIELD_NUMBER: _ClassVar[int]
+    STALE_IF_ERROR_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_RATIO_FIELD_NUMBER: _ClassVar[int]
     ttl: _duration_pb2.Duration
     max_ttl: _duration_pb2.Duration
     ttl_jitter_ratio: float
     max_value_bytes: int
     replica_reads: bool
-    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ...) -> None: ...
+    sliding: bool
+    stale_while_revalidate: _duration_pb2.Duration
+    stale_if_error: _duration_pb2.Duration
+    refresh_ratio: float
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ...) -> None: ...
 
 class Namespace(_message.Message):
     __slots__ = ("name", "configured", "partitions", "config")
@@ -47,18 +55,26 @@ class ListNamespacesResponse(_message.Message):
     def __init__(self, namespaces: _Optional[_Iterable[_Union[Namespace, _Mapping]]] = ...) -> None: ...
 
 class CacheStats(_message.Message):
-    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes")
+    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost")
     HITS_FIELD_NUMBER: _ClassVar[int]
     MISSES_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     MISSES_HIDDEN_BY_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SETS_FIELD_NUMBER: _ClassVar[int]
     DELETES_FIELD_NUMBER: _ClassVar[int]
+    STALE_HITS_FIELD_NUMBER: _ClassVar[int]
+    MISSES_EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    FILLS_LOST_FIELD_NUMBER: _ClassVar[int]
     hits: int
     misses_unknown: int
     misses_hidden_by_namespace: int
     sets: int
     deletes: int
-    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ...) -> None: ...
+    stale_hits: int
+    misses_expired: int
+    leases: int
+    fills_lost: int
+    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ...) -> None: ...
 
 class GetStatsRequest(_message.Message):
     __slots__ = ("namespace",)

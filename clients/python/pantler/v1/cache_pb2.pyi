@@ -16,51 +16,129 @@ class SetOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SET_OUTCOME_UNSPECIFIED: _ClassVar[SetOutcome]
     SET_OUTCOME_STORED: _ClassVar[SetOutcome]
+    SET_OUTCOME_CONDITION_NOT_MET: _ClassVar[SetOutcome]
+    SET_OUTCOME_FILL_LOST: _ClassVar[SetOutcome]
 
 class MissReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MISS_REASON_UNSPECIFIED: _ClassVar[MissReason]
     MISS_REASON_UNKNOWN: _ClassVar[MissReason]
+    MISS_REASON_EXPIRED: _ClassVar[MissReason]
+    MISS_REASON_DELETED: _ClassVar[MissReason]
     MISS_REASON_HIDDEN_BY_NAMESPACE: _ClassVar[MissReason]
 SET_OUTCOME_UNSPECIFIED: SetOutcome
 SET_OUTCOME_STORED: SetOutcome
+SET_OUTCOME_CONDITION_NOT_MET: SetOutcome
+SET_OUTCOME_FILL_LOST: SetOutcome
 MISS_REASON_UNSPECIFIED: MissReason
 MISS_REASON_UNKNOWN: MissReason
+MISS_REASON_EXPIRED: MissReason
+MISS_REASON_DELETED: MissReason
 MISS_REASON_HIDDEN_BY_NAMESPACE: MissReason
 
 class Entry(_message.Message):
-    __slots__ = ("value", "version", "create_time", "expire_time", "content_type")
+    __slots__ = ("value", "version", "create_time", "expire_time", "tags", "content_type")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     value: bytes
     version: int
     create_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
+    tags: _containers.RepeatedScalarFieldContainer[str]
     content_type: str
-    def __init__(self, value: _Optional[bytes] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ...) -> None: ...
+    def __init__(self, value: _Optional[bytes] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., content_type: _Optional[str] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("token", "expire_time")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, token: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("entry",)
+    __slots__ = ("entry", "stale", "fill_token", "lease")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    FILL_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
     entry: Entry
-    def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ...) -> None: ...
+    stale: bool
+    fill_token: str
+    lease: Lease
+    def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., stale: _Optional[bool] = ..., fill_token: _Optional[str] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ...) -> None: ...
 
 class Miss(_message.Message):
-    __slots__ = ("reason",)
+    __slots__ = ("reason", "fill_token", "lease")
     REASON_FIELD_NUMBER: _ClassVar[int]
+    FILL_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
     reason: MissReason
-    def __init__(self, reason: _Optional[_Union[MissReason, str]] = ...) -> None: ...
+    fill_token: str
+    lease: Lease
+    def __init__(self, reason: _Optional[_Union[MissReason, str]] = ..., fill_token: _Optional[str] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ...) -> None: ...
+
+class LeaseRequest(_message.Message):
+    __slots__ = ("ttl", "wait", "holder_id")
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ttl: _duration_pb2.Duration
+    wait: _duration_pb2.Duration
+    holder_id: str
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., holder_id: _Optional[str] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("namespace", "key")
+    __slots__ = ("namespace", "key", "lease", "accept_stale")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_STALE_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     key: str
-    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+    lease: LeaseRequest
+    accept_stale: bool
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., lease: _Optional[_Union[LeaseRequest, _Mapping]] = ..., accept_stale: _Optional[bool] = ...) -> None: ...
+
+class ReleaseLeaseRequest(_message.Message):
+    __slots__ = ("namespace", "key", "token", "failed")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    key: str
+    token: str
+    failed: bool
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., token: _Optional[str] = ..., failed: _Optional[bool] = ...) -> None: ...
+
+class ReleaseLeaseResponse(_message.Message):
+    __slots__ = ("released",)
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    released: bool
+    def __init__(self, released: _Optional[bool] = ...) -> None: ...
+
+class ExtendLeaseRequest(_message.Message):
+    __slots__ = ("namespace", "key", "token", "ttl")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    key: str
+    token: str
+    ttl: _duration_pb2.Duration
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., token: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ExtendLeaseResponse(_message.Message):
+    __slots__ = ("expire_time",)
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetResponse(_message.Message):
     __slots__ = ("hit", "miss")
@@ -71,12 +149,16 @@ class GetResponse(_message.Message):
     def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., miss: _Optional[_Union[Miss, _Mapping]] = ...) -> None: ...
 
 class BatchGetRequest(_message.Message):
-    __slots__ = ("namespace", "keys")
+    __slots__ = ("namespace", "keys", "lease", "accept_stale")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_STALE_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     keys: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ...) -> None: ...
+    lease: LeaseRequest
+    accept_stale: bool
+    def __init__(self, namespace: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., lease: _Optional[_Union[LeaseRequest, _Mapping]] = ..., accept_stale: _Optional[bool] = ...) -> None: ...
 
 class BatchGetOutcome(_message.Message):
     __slots__ = ("hit", "miss", "error")
@@ -95,40 +177,66 @@ class BatchGetResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[BatchGetOutcome, _Mapping]]] = ...) -> None: ...
 
 class SetRequest(_message.Message):
-    __slots__ = ("namespace", "key", "value", "ttl", "content_type")
+    __slots__ = ("namespace", "key", "value", "ttl", "sliding", "tags", "depends_on", "content_type", "if_absent", "if_present", "if_version", "fill_token", "request_id")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
+    SLIDING_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    IF_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    IF_PRESENT_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILL_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     key: str
     value: bytes
     ttl: _duration_pb2.Duration
+    sliding: bool
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    depends_on: _containers.RepeatedScalarFieldContainer[str]
     content_type: str
-    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., content_type: _Optional[str] = ...) -> None: ...
+    if_absent: bool
+    if_present: bool
+    if_version: int
+    fill_token: str
+    request_id: str
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sliding: _Optional[bool] = ..., tags: _Optional[_Iterable[str]] = ..., depends_on: _Optional[_Iterable[str]] = ..., content_type: _Optional[str] = ..., if_absent: _Optional[bool] = ..., if_present: _Optional[bool] = ..., if_version: _Optional[int] = ..., fill_token: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SetResponse(_message.Message):
-    __slots__ = ("outcome", "version", "expire_time")
+    __slots__ = ("outcome", "visible", "version", "expire_time")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    VISIBLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     outcome: SetOutcome
+    visible: bool
     version: int
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, outcome: _Optional[_Union[SetOutcome, str]] = ..., version: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, outcome: _Optional[_Union[SetOutcome, str]] = ..., visible: _Optional[bool] = ..., version: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class BatchSetEntry(_message.Message):
-    __slots__ = ("key", "value", "ttl", "content_type")
+    __slots__ = ("key", "value", "ttl", "sliding", "tags", "depends_on", "content_type", "fill_token")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
+    SLIDING_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    FILL_TOKEN_FIELD_NUMBER: _ClassVar[int]
     key: str
     value: bytes
     ttl: _duration_pb2.Duration
+    sliding: bool
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    depends_on: _containers.RepeatedScalarFieldContainer[str]
     content_type: str
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., content_type: _Optional[str] = ...) -> None: ...
+    fill_token: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sliding: _Optional[bool] = ..., tags: _Optional[_Iterable[str]] = ..., depends_on: _Optional[_Iterable[str]] = ..., content_type: _Optional[str] = ..., fill_token: _Optional[str] = ...) -> None: ...
 
 class BatchSetRequest(_message.Message):
     __slots__ = ("namespace", "entries")
@@ -139,16 +247,18 @@ class BatchSetRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[BatchSetEntry, _Mapping]]] = ...) -> None: ...
 
 class BatchSetOutcome(_message.Message):
-    __slots__ = ("outcome", "version", "expire_time", "error")
+    __slots__ = ("outcome", "visible", "version", "expire_time", "error")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    VISIBLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     outcome: SetOutcome
+    visible: bool
     version: int
     expire_time: _timestamp_pb2.Timestamp
     error: _status_pb2.Status
-    def __init__(self, outcome: _Optional[_Union[SetOutcome, str]] = ..., version: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    def __init__(self, outcome: _Optional[_Union[SetOutcome, str]] = ..., visible: _Optional[bool] = ..., version: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class BatchSetResponse(_message.Message):
     __slots__ = ("outcomes",)
@@ -157,12 +267,14 @@ class BatchSetResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[BatchSetOutcome, _Mapping]]] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
-    __slots__ = ("namespace", "key")
+    __slots__ = ("namespace", "key", "if_version")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     key: str
-    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+    if_version: int
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., if_version: _Optional[int] = ...) -> None: ...
 
 class DeleteResponse(_message.Message):
     __slots__ = ("deleted",)
@@ -191,3 +303,63 @@ class BatchDeleteResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     outcomes: _containers.RepeatedCompositeFieldContainer[BatchDeleteOutcome]
     def __init__(self, outcomes: _Optional[_Iterable[_Union[BatchDeleteOutcome, _Mapping]]] = ...) -> None: ...
+
+class TouchRequest(_message.Message):
+    __slots__ = ("namespace", "key", "ttl")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    key: str
+    ttl: _duration_pb2.Duration
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class TouchResponse(_message.Message):
+    __slots__ = ("found", "expire_time")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, found: _Optional[bool] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class DescribeRequest(_message.Message):
+    __slots__ = ("namespace", "key")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    key: str
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+
+class DescribeResponse(_message.Message):
+    __slots__ = ("found", "stale", "miss_reason", "miss_time", "version", "create_time", "expire_time", "drop_time", "ttl", "sliding", "value_bytes", "content_type", "tags", "depends_on", "lease_expire_time")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    MISS_REASON_FIELD_NUMBER: _ClassVar[int]
+    MISS_TIME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DROP_TIME_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    SLIDING_FIELD_NUMBER: _ClassVar[int]
+    VALUE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    stale: bool
+    miss_reason: MissReason
+    miss_time: _timestamp_pb2.Timestamp
+    version: int
+    create_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    drop_time: _timestamp_pb2.Timestamp
+    ttl: _duration_pb2.Duration
+    sliding: bool
+    value_bytes: int
+    content_type: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    depends_on: _containers.RepeatedScalarFieldContainer[str]
+    lease_expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, found: _Optional[bool] = ..., stale: _Optional[bool] = ..., miss_reason: _Optional[_Union[MissReason, str]] = ..., miss_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drop_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sliding: _Optional[bool] = ..., value_bytes: _Optional[int] = ..., content_type: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., depends_on: _Optional[_Iterable[str]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -45,6 +45,16 @@ class CacheServiceStub:
                 request_serializer=pantler_dot_v1_dot_cache__pb2.GetRequest.SerializeToString,
                 response_deserializer=pantler_dot_v1_dot_cache__pb2.GetResponse.FromString,
                 _registered_method=True)
+        self.ReleaseLease = channel.unary_unary(
+                '/pantler.v1.CacheService/ReleaseLease',
+                request_serializer=pantler_dot_v1_dot_cache__pb2.ReleaseLeaseRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_cache__pb2.ReleaseLeaseResponse.FromString,
+                _registered_method=True)
+        self.ExtendLease = channel.unary_unary(
+                '/pantler.v1.CacheService/ExtendLease',
+                request_serializer=pantler_dot_v1_dot_cache__pb2.ExtendLeaseRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_cache__pb2.ExtendLeaseResponse.FromString,
+                _registered_method=True)
         self.BatchGet = channel.unary_unary(
                 '/pantler.v1.CacheService/BatchGet',
                 request_serializer=pantler_dot_v1_dot_cache__pb2.BatchGetRequest.SerializeToString,
@@ -70,6 +80,16 @@ class CacheServiceStub:
                 request_serializer=pantler_dot_v1_dot_cache__pb2.BatchDeleteRequest.SerializeToString,
                 response_deserializer=pantler_dot_v1_dot_cache__pb2.BatchDeleteResponse.FromString,
                 _registered_method=True)
+        self.Touch = channel.unary_unary(
+                '/pantler.v1.CacheService/Touch',
+                request_serializer=pantler_dot_v1_dot_cache__pb2.TouchRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_cache__pb2.TouchResponse.FromString,
+                _registered_method=True)
+        self.Describe = channel.unary_unary(
+                '/pantler.v1.CacheService/Describe',
+                request_serializer=pantler_dot_v1_dot_cache__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_cache__pb2.DescribeResponse.FromString,
+                _registered_method=True)
 
 
 class CacheServiceServicer:
@@ -82,7 +102,29 @@ class CacheServiceServicer:
     """
 
     def Get(self, request, context):
-        """Get reads one entry. One round trip to Redis.
+        """Get reads one entry. One round trip to Redis; one more where a lease is asked for and the entry is
+        missing, stale or due for refresh, or where a sliding entry is given its ttl again.
+
+        With `lease`, of all callers that miss the key at once, on all machines, one gets the lease: it
+        fetches the value and Sets it with the lease's token. The others get the stale entry if there is
+        one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
+        without a lease. docs/leases.md has the whole story.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLease(self, request, context):
+        """ReleaseLease gives a lease back without a fill: those who wait learn it at once, and the next of
+        them gets the lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendLease(self, request, context):
+        """ExtendLease lets a lease last longer, while its fetch goes on. ABORTED with reason
+        ERROR_REASON_LEASE_LOST: the lease is over, and a fill with its token would be refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,16 +132,18 @@ class CacheServiceServicer:
 
     def BatchGet(self, request, context):
         """BatchGet reads up to 1,000 entries, each on its own: one may fail while the others are answered.
-        One round trip to each Redis server that holds some of them.
+        One round trip to each Redis server that holds some of them; with `lease`, one more for the keys
+        that would take one in a Get.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Set(self, request, context):
-        """Set stores one entry, over whatever was there. UNAVAILABLE with reason
-        ERROR_REASON_OUTCOME_UNKNOWN says that Redis went away before it answered: the entry is stored
-        or it is not; setting it again is safe.
+        """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
+        the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
+        away before it answered: the entry is stored or it is not. Without a condition and a token,
+        setting it again is safe; with one of them, a `request_id` makes it so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,14 +151,16 @@ class CacheServiceServicer:
 
     def BatchSet(self, request, context):
         """BatchSet stores up to 1,000 entries, each on its own: it is not a transaction. The entries are
-        stored in their order, so of two with one key the later one stays.
+        stored in their order, so of two with one key the later one stays. Doing it twice stores nothing
+        else than doing it once; an entry with a fill token is then told FILL_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Delete(self, request, context):
-        """Delete removes one entry. Deleting what is not there succeeds.
+        """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
+        Deleting what is not there succeeds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +173,22 @@ class CacheServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Touch(self, request, context):
+        """Touch gives an entry a new ttl from now on, if a Get would give it: what has expired is never
+        brought back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Describe(self, request, context):
+        """Describe tells everything about a key but its value, and why there is none. For people who look
+        into something: it is no faster than a Get.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CacheServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -134,6 +196,16 @@ def add_CacheServiceServicer_to_server(servicer, server):
                     servicer.Get,
                     request_deserializer=pantler_dot_v1_dot_cache__pb2.GetRequest.FromString,
                     response_serializer=pantler_dot_v1_dot_cache__pb2.GetResponse.SerializeToString,
+            ),
+            'ReleaseLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLease,
+                    request_deserializer=pantler_dot_v1_dot_cache__pb2.ReleaseLeaseRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_cache__pb2.ReleaseLeaseResponse.SerializeToString,
+            ),
+            'ExtendLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendLease,
+                    request_deserializer=pantler_dot_v1_dot_cache__pb2.ExtendLeaseRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_cache__pb2.ExtendLeaseResponse.SerializeToString,
             ),
             'BatchGet': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGet,
@@ -159,6 +231,16 @@ def add_CacheServiceServicer_to_server(servicer, server):
                     servicer.BatchDelete,
                     request_deserializer=pantler_dot_v1_dot_cache__pb2.BatchDeleteRequest.FromString,
                     response_serializer=pantler_dot_v1_dot_cache__pb2.BatchDeleteResponse.SerializeToString,
+            ),
+            'Touch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Touch,
+                    request_deserializer=pantler_dot_v1_dot_cache__pb2.TouchRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_cache__pb2.TouchResponse.SerializeToString,
+            ),
+            'Describe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Describe,
+                    request_deserializer=pantler_dot_v1_dot_cache__pb2.DescribeRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_cache__pb2.DescribeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -194,6 +276,60 @@ class CacheService:
             '/pantler.v1.CacheService/Get',
             pantler_dot_v1_dot_cache__pb2.GetRequest.SerializeToString,
             pantler_dot_v1_dot_cache__pb2.GetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.CacheService/ReleaseLease',
+            pantler_dot_v1_dot_cache__pb2.ReleaseLeaseRequest.SerializeToString,
+            pantler_dot_v1_dot_cache__pb2.ReleaseLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.CacheService/ExtendLease',
+            pantler_dot_v1_dot_cache__pb2.ExtendLeaseRequest.SerializeToString,
+            pantler_dot_v1_dot_cache__pb2.ExtendLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -329,6 +465,60 @@ class CacheService:
             '/pantler.v1.CacheService/BatchDelete',
             pantler_dot_v1_dot_cache__pb2.BatchDeleteRequest.SerializeToString,
             pantler_dot_v1_dot_cache__pb2.BatchDeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Touch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.CacheService/Touch',
+            pantler_dot_v1_dot_cache__pb2.TouchRequest.SerializeToString,
+            pantler_dot_v1_dot_cache__pb2.TouchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Describe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.CacheService/Describe',
+            pantler_dot_v1_dot_cache__pb2.DescribeRequest.SerializeToString,
+            pantler_dot_v1_dot_cache__pb2.DescribeResponse.FromString,
             options,
             channel_credentials,
             insecure,

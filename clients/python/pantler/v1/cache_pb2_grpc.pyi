@@ -40,24 +40,52 @@ class CacheServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CacheServiceAsyncStub: ...
     Get: _grpc.UnaryUnaryMultiCallable[_cache_pb2.GetRequest, _cache_pb2.GetResponse]
-    """Get reads one entry. One round trip to Redis."""
+    """Get reads one entry. One round trip to Redis; one more where a lease is asked for and the entry is
+    missing, stale or due for refresh, or where a sliding entry is given its ttl again.
+
+    With `lease`, of all callers that miss the key at once, on all machines, one gets the lease: it
+    fetches the value and Sets it with the lease's token. The others get the stale entry if there is
+    one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
+    without a lease. docs/leases.md has the whole story.
+    """
+    ReleaseLease: _grpc.UnaryUnaryMultiCallable[_cache_pb2.ReleaseLeaseRequest, _cache_pb2.ReleaseLeaseResponse]
+    """ReleaseLease gives a lease back without a fill: those who wait learn it at once, and the next of
+    them gets the lease.
+    """
+    ExtendLease: _grpc.UnaryUnaryMultiCallable[_cache_pb2.ExtendLeaseRequest, _cache_pb2.ExtendLeaseResponse]
+    """ExtendLease lets a lease last longer, while its fetch goes on. ABORTED with reason
+    ERROR_REASON_LEASE_LOST: the lease is over, and a fill with its token would be refused.
+    """
     BatchGet: _grpc.UnaryUnaryMultiCallable[_cache_pb2.BatchGetRequest, _cache_pb2.BatchGetResponse]
     """BatchGet reads up to 1,000 entries, each on its own: one may fail while the others are answered.
-    One round trip to each Redis server that holds some of them.
+    One round trip to each Redis server that holds some of them; with `lease`, one more for the keys
+    that would take one in a Get.
     """
     Set: _grpc.UnaryUnaryMultiCallable[_cache_pb2.SetRequest, _cache_pb2.SetResponse]
-    """Set stores one entry, over whatever was there. UNAVAILABLE with reason
-    ERROR_REASON_OUTCOME_UNKNOWN says that Redis went away before it answered: the entry is stored
-    or it is not; setting it again is safe.
+    """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
+    the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
+    away before it answered: the entry is stored or it is not. Without a condition and a token,
+    setting it again is safe; with one of them, a `request_id` makes it so.
     """
     BatchSet: _grpc.UnaryUnaryMultiCallable[_cache_pb2.BatchSetRequest, _cache_pb2.BatchSetResponse]
     """BatchSet stores up to 1,000 entries, each on its own: it is not a transaction. The entries are
-    stored in their order, so of two with one key the later one stays.
+    stored in their order, so of two with one key the later one stays. Doing it twice stores nothing
+    else than doing it once; an entry with a fill token is then told FILL_LOST.
     """
     Delete: _grpc.UnaryUnaryMultiCallable[_cache_pb2.DeleteRequest, _cache_pb2.DeleteResponse]
-    """Delete removes one entry. Deleting what is not there succeeds."""
+    """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
+    Deleting what is not there succeeds.
+    """
     BatchDelete: _grpc.UnaryUnaryMultiCallable[_cache_pb2.BatchDeleteRequest, _cache_pb2.BatchDeleteResponse]
     """BatchDelete removes up to 1,000 entries, each on its own: it is not a transaction."""
+    Touch: _grpc.UnaryUnaryMultiCallable[_cache_pb2.TouchRequest, _cache_pb2.TouchResponse]
+    """Touch gives an entry a new ttl from now on, if a Get would give it: what has expired is never
+    brought back.
+    """
+    Describe: _grpc.UnaryUnaryMultiCallable[_cache_pb2.DescribeRequest, _cache_pb2.DescribeResponse]
+    """Describe tells everything about a key but its value, and why there is none. For people who look
+    into something: it is no faster than a Get.
+    """
 
 @_typing.type_check_only
 class CacheServiceAsyncStub(CacheServiceStub):
@@ -71,24 +99,52 @@ class CacheServiceAsyncStub(CacheServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Get: _aio.UnaryUnaryMultiCallable[_cache_pb2.GetRequest, _cache_pb2.GetResponse]  # type: ignore[assignment]
-    """Get reads one entry. One round trip to Redis."""
+    """Get reads one entry. One round trip to Redis; one more where a lease is asked for and the entry is
+    missing, stale or due for refresh, or where a sliding entry is given its ttl again.
+
+    With `lease`, of all callers that miss the key at once, on all machines, one gets the lease: it
+    fetches the value and Sets it with the lease's token. The others get the stale entry if there is
+    one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
+    without a lease. docs/leases.md has the whole story.
+    """
+    ReleaseLease: _aio.UnaryUnaryMultiCallable[_cache_pb2.ReleaseLeaseRequest, _cache_pb2.ReleaseLeaseResponse]  # type: ignore[assignment]
+    """ReleaseLease gives a lease back without a fill: those who wait learn it at once, and the next of
+    them gets the lease.
+    """
+    ExtendLease: _aio.UnaryUnaryMultiCallable[_cache_pb2.ExtendLeaseRequest, _cache_pb2.ExtendLeaseResponse]  # type: ignore[assignment]
+    """ExtendLease lets a lease last longer, while its fetch goes on. ABORTED with reason
+    ERROR_REASON_LEASE_LOST: the lease is over, and a fill with its token would be refused.
+    """
     BatchGet: _aio.UnaryUnaryMultiCallable[_cache_pb2.BatchGetRequest, _cache_pb2.BatchGetResponse]  # type: ignore[assignment]
     """BatchGet reads up to 1,000 entries, each on its own: one may fail while the others are answered.
-    One round trip to each Redis server that holds some of them.
+    One round trip to each Redis server that holds some of them; with `lease`, one more for the keys
+    that would take one in a Get.
     """
     Set: _aio.UnaryUnaryMultiCallable[_cache_pb2.SetRequest, _cache_pb2.SetResponse]  # type: ignore[assignment]
-    """Set stores one entry, over whatever was there. UNAVAILABLE with reason
-    ERROR_REASON_OUTCOME_UNKNOWN says that Redis went away before it answered: the entry is stored
-    or it is not; setting it again is safe.
+    """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
+    the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
+    away before it answered: the entry is stored or it is not. Without a condition and a token,
+    setting it again is safe; with one of them, a `request_id` makes it so.
     """
     BatchSet: _aio.UnaryUnaryMultiCallable[_cache_pb2.BatchSetRequest, _cache_pb2.BatchSetResponse]  # type: ignore[assignment]
     """BatchSet stores up to 1,000 entries, each on its own: it is not a transaction. The entries are
-    stored in their order, so of two with one key the later one stays.
+    stored in their order, so of two with one key the later one stays. Doing it twice stores nothing
+    else than doing it once; an entry with a fill token is then told FILL_LOST.
     """
     Delete: _aio.UnaryUnaryMultiCallable[_cache_pb2.DeleteRequest, _cache_pb2.DeleteResponse]  # type: ignore[assignment]
-    """Delete removes one entry. Deleting what is not there succeeds."""
+    """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
+    Deleting what is not there succeeds.
+    """
     BatchDelete: _aio.UnaryUnaryMultiCallable[_cache_pb2.BatchDeleteRequest, _cache_pb2.BatchDeleteResponse]  # type: ignore[assignment]
     """BatchDelete removes up to 1,000 entries, each on its own: it is not a transaction."""
+    Touch: _aio.UnaryUnaryMultiCallable[_cache_pb2.TouchRequest, _cache_pb2.TouchResponse]  # type: ignore[assignment]
+    """Touch gives an entry a new ttl from now on, if a Get would give it: what has expired is never
+    brought back.
+    """
+    Describe: _aio.UnaryUnaryMultiCallable[_cache_pb2.DescribeRequest, _cache_pb2.DescribeResponse]  # type: ignore[assignment]
+    """Describe tells everything about a key but its value, and why there is none. For people who look
+    into something: it is no faster than a Get.
+    """
 
 class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
     """CacheService keeps values under keys, in namespaces, until they expire.
@@ -105,7 +161,34 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_pb2.GetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.GetResponse, _abc.Awaitable[_cache_pb2.GetResponse]]:
-        """Get reads one entry. One round trip to Redis."""
+        """Get reads one entry. One round trip to Redis; one more where a lease is asked for and the entry is
+        missing, stale or due for refresh, or where a sliding entry is given its ttl again.
+
+        With `lease`, of all callers that miss the key at once, on all machines, one gets the lease: it
+        fetches the value and Sets it with the lease's token. The others get the stale entry if there is
+        one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
+        without a lease. docs/leases.md has the whole story.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseLease(
+        self,
+        request: _cache_pb2.ReleaseLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_pb2.ReleaseLeaseResponse, _abc.Awaitable[_cache_pb2.ReleaseLeaseResponse]]:
+        """ReleaseLease gives a lease back without a fill: those who wait learn it at once, and the next of
+        them gets the lease.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendLease(
+        self,
+        request: _cache_pb2.ExtendLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_pb2.ExtendLeaseResponse, _abc.Awaitable[_cache_pb2.ExtendLeaseResponse]]:
+        """ExtendLease lets a lease last longer, while its fetch goes on. ABORTED with reason
+        ERROR_REASON_LEASE_LOST: the lease is over, and a fill with its token would be refused.
+        """
 
     @_abc_1.abstractmethod
     def BatchGet(
@@ -114,7 +197,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.BatchGetResponse, _abc.Awaitable[_cache_pb2.BatchGetResponse]]:
         """BatchGet reads up to 1,000 entries, each on its own: one may fail while the others are answered.
-        One round trip to each Redis server that holds some of them.
+        One round trip to each Redis server that holds some of them; with `lease`, one more for the keys
+        that would take one in a Get.
         """
 
     @_abc_1.abstractmethod
@@ -123,9 +207,10 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_pb2.SetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.SetResponse, _abc.Awaitable[_cache_pb2.SetResponse]]:
-        """Set stores one entry, over whatever was there. UNAVAILABLE with reason
-        ERROR_REASON_OUTCOME_UNKNOWN says that Redis went away before it answered: the entry is stored
-        or it is not; setting it again is safe.
+        """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
+        the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
+        away before it answered: the entry is stored or it is not. Without a condition and a token,
+        setting it again is safe; with one of them, a `request_id` makes it so.
         """
 
     @_abc_1.abstractmethod
@@ -135,7 +220,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.BatchSetResponse, _abc.Awaitable[_cache_pb2.BatchSetResponse]]:
         """BatchSet stores up to 1,000 entries, each on its own: it is not a transaction. The entries are
-        stored in their order, so of two with one key the later one stays.
+        stored in their order, so of two with one key the later one stays. Doing it twice stores nothing
+        else than doing it once; an entry with a fill token is then told FILL_LOST.
         """
 
     @_abc_1.abstractmethod
@@ -144,7 +230,9 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.DeleteResponse, _abc.Awaitable[_cache_pb2.DeleteResponse]]:
-        """Delete removes one entry. Deleting what is not there succeeds."""
+        """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
+        Deleting what is not there succeeds.
+        """
 
     @_abc_1.abstractmethod
     def BatchDelete(
@@ -153,5 +241,25 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.BatchDeleteResponse, _abc.Awaitable[_cache_pb2.BatchDeleteResponse]]:
         """BatchDelete removes up to 1,000 entries, each on its own: it is not a transaction."""
+
+    @_abc_1.abstractmethod
+    def Touch(
+        self,
+        request: _cache_pb2.TouchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_pb2.TouchResponse, _abc.Awaitable[_cache_pb2.TouchResponse]]:
+        """Touch gives an entry a new ttl from now on, if a Get would give it: what has expired is never
+        brought back.
+        """
+
+    @_abc_1.abstractmethod
+    def Describe(
+        self,
+        request: _cache_pb2.DescribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_pb2.DescribeResponse, _abc.Awaitable[_cache_pb2.DescribeResponse]]:
+        """Describe tells everything about a key but its value, and why there is none. For people who look
+        into something: it is no faster than a Get.
+        """
 
 def add_CacheServiceServicer_to_server(servicer: CacheServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

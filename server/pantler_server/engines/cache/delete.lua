@@ -1,19 +1,35 @@
--- delete: remove one entry.
+-- delete: remove one entry, end its lease, and remember it, so that no older fill brings it back.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
--- returns 1 if the entry was readable, 0 if there was none or it was hidden;
+-- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)
+-- ARGV[1] key                     ARGV[2] generation (8 random bytes), for a partition without
+-- ARGV[3] version (8 bytes) that must be there, '' for any or none
+-- returns 1 if the entry was readable, else 0; with ARGV[3], 0 says that nothing was done;
 --   error WRONGTYPE if KEYS[1] holds anything but an entry
--- clock: none                     expiry: KEYS[1] is gone, KEYS[2] unchanged
-local entry, marks = KEYS[1], KEYS[2]
+-- clock: redis TIME               expiry: KEYS[1] and KEYS[4] are gone; KEYS[2], KEYS[3] never
+local entry, marks, tombstones, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local key, wanted = ARGV[1], ARGV[3]
 
-local header = redis.call('GETRANGE', entry, 0, 19)
-if header == '' then
-  return 0
-end
-if string.byte(header, 1) ~= 193 then
+local header = redis.call('GETRANGE', entry, 0, 51)
+if header ~= '' and string.byte(header) ~= 193 then
   return redis.error_reply('WRONGTYPE not an entry')
 end
-redis.call('UNLINK', entry)
-if string.sub(header, 13, 20) == redis.call('HGET', marks, 'generation') then
-  return 1
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local state = redis.call('HGET', marks, 'state')
+local readable = header ~= '' and state
+  and string.sub(header, 13, 20) == string.sub(state, 1, 8)
+  and struct.unpack('<I8', header, 37) > now_us
+if wanted ~= '' and not (readable and string.sub(header, 5, 12) == wanted) then
+  return 0
 end
-return 0
+-- First, and whether or not it is there: a full Redis lets a script that frees something write on.
+redis.call('UNLINK', entry)
+if not state then
+  -- include functions/new_partition.lua
+  state = new_partition(marks, tombstones, ARGV[2])
+end
+-- include functions/void_lease.lua
+void_lease(lease)
+-- include functions/bury.lua
+bury(marks, state, tombstones, now_us, 'd' .. key)
+return readable and 1 or 0

@@ -1,24 +1,51 @@
 """The cache: entries under keys, in namespaces, until they expire.
 
-A read is one round trip and no script: the entry and its partition's marks, in that order, so that
-an invalidation between the two can only hide. A write is one script.
+A read is one round trip and no script (reading.py); what it finds may ask for one more: a lease
+(leases.py, waiting.py), or a sliding entry's new ttl. A write is one script.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
 
-from pantler_server.core.errors import ServiceError, WrongKind
-from pantler_server.core.namespace import Namespace, Partition
-from pantler_server.engines.cache import entry, keys, scripts
+from pantler_server.core.errors import (
+    FieldViolation,
+    InvalidFields,
+    PrimaryChanged,
+    ServiceError,
+)
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cache import describe, entry, keys, scripts
 from pantler_server.engines.cache.estimate import estimate_size
-from pantler_server.engines.cache.model import Entry, MissReason, NewEntry, Size, Stored
+from pantler_server.engines.cache.fill_token import FillToken
+from pantler_server.engines.cache.leases import Leases
+from pantler_server.engines.cache.model import (
+    Description,
+    Hit,
+    LeaseAsk,
+    Miss,
+    NewEntry,
+    SetOutcome,
+    SetResult,
+    Size,
+)
+from pantler_server.engines.cache.reading import Place, Reader, Sight, judge, kept_for_errors
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
-from pantler_server.store.request import Request, pack
+from pantler_server.engines.cache.waiting import WaitingRooms
+from pantler_server.store.link import Reply
 from pantler_server.store.store import Store
+
+# A sliding entry gets its ttl again when this share of it is over, so that most reads of a busy one
+# stay one round trip.
+SLIDE_RATIO = 0.1
+
+_REQUEST_ID_REUSED = 4  # an outcome of set.lua; the others are these
+_OUTCOMES = {1: SetOutcome.STORED, 2: SetOutcome.CONDITION_NOT_MET, 3: SetOutcome.FILL_LOST}
 
 
 class CacheEngine:
-    """Get, Set and Delete, one by one and in batches. Deadlines are times of the event loop.
+    """Reads, writes and leases, one by one and in batches. Deadlines are times of the event loop.
+    `start` before use, `stop` after it.
 
     All raise WrongKind and the StoreErrors; in a batch these stand in the place of their item.
     """
@@ -26,103 +53,195 @@ class CacheEngine:
     def __init__(self, store: Store, stats: CacheStats) -> None:
         self._store = store
         self._stats = stats
-        self._mark_reads: dict[bytes, bytes] = {}
+        self._reader = Reader(store)
+        self._leases = Leases(store)
+        self._rooms = WaitingRooms(store, self._reader, self._leases)
 
-    async def get(self, space: Namespace, key: str, deadline: float) -> Entry | MissReason:
-        """One entry. One round trip."""
-        partition, place = keys.place(space, key)
-        request = Request(
-            partition.slot, (pack("GET", place), self._read_marks(partition)), key, repeatable=True
-        )
-        raw, [generation] = await self._store.call(
-            request, deadline, replica=space.config.replica_reads
-        )
-        found = entry.read(raw, generation, key)
+    def start(self) -> None:
+        self._rooms.start()
+
+    async def stop(self) -> None:
+        await self._rooms.stop()
+
+    async def get(
+        self,
+        space: Namespace,
+        key: str,
+        deadline: float,
+        ask: LeaseAsk | None = None,
+        *,
+        accept_stale: bool = False,
+    ) -> Hit | Miss:
+        """One entry. One round trip, or two; with a lease that another holds, as long as the ask
+        says."""
+        at = Place(space, key, *keys.place(space, key))
+        sight = await self._reader.get(at, deadline)
+        found = judge(sight, at, accept_stale=accept_stale)
+        if not _is_final(at, sight, found, ask, accept_stale):
+            found = await self._follow_up(at, sight, found, deadline, ask, accept_stale)
         self._stats.of(space.name).count_read(found)
         return found
 
     async def get_many(
-        self, space: Namespace, wanted: Sequence[str], deadline: float
-    ) -> list[Entry | MissReason | ServiceError]:
-        """Entries in the order asked. One round trip, in one pipeline for each partition."""
-        groups = keys.group(space, wanted)
-        outcomes = await self._store.call_each(
-            [self._read_group(space, group) for group in groups],
-            deadline,
-            replica=space.config.replica_reads,
-        )
-        found: list[Entry | MissReason | ServiceError] = [MissReason.UNKNOWN] * len(wanted)
-        hits = 0
-        stats = self._stats.of(space.name)
-        for group, outcome in zip(groups, outcomes, strict=True):
-            if isinstance(outcome, ServiceError):
-                for index in group.indexes:
-                    found[index] = outcome
+        self,
+        space: Namespace,
+        wanted: Sequence[str],
+        deadline: float,
+        ask: LeaseAsk | None = None,
+        *,
+        accept_stale: bool = False,
+    ) -> list[Hit | Miss | ServiceError]:
+        """Entries in the order asked, each as `get` gives it, side by side."""
+        results: list[Hit | Miss | ServiceError] = []
+        unfinished: dict[int, asyncio.Task[Hit | Miss]] = {}
+        for at, sight in await self._reader.get_many(space, wanted, deadline):
+            if isinstance(sight, ServiceError):
+                results.append(sight)
                 continue
-            raws, existing, [generation] = outcome
-            suspicious = existing != len(raws) - raws.count(None)
-            for index, raw in zip(group.indexes, raws, strict=True):
-                if raw is None and suspicious:
-                    found[index] = await self._alone(space, wanted[index], deadline)
-                    continue
-                try:
-                    found[index] = one = entry.read(raw, generation, wanted[index])
-                except WrongKind as error:
-                    found[index] = error
-                    continue
-                if one.__class__ is Entry:
-                    hits += 1
-                else:
-                    stats.count_read(one)
-        stats.hits += hits
+            try:
+                found = judge(sight, at, accept_stale=accept_stale)
+            except ServiceError as error:
+                results.append(error)
+                continue
+            if not _is_final(at, sight, found, ask, accept_stale):
+                unfinished[len(results)] = asyncio.create_task(
+                    self._follow_up(at, sight, found, deadline, ask, accept_stale)
+                )
+            results.append(found)
+        if unfinished:
+            ends = await asyncio.gather(*unfinished.values(), return_exceptions=True)
+            for index, end in zip(unfinished, ends, strict=True):
+                if isinstance(end, BaseException) and not isinstance(end, ServiceError):
+                    raise end
+                results[index] = end
+        self._stats.of(space.name).count_reads(results)
+        return results
+
+    async def _follow_up(
+        self,
+        at: Place,
+        sight: Sight,
+        found: Hit | Miss,
+        deadline: float,
+        ask: LeaseAsk | None,
+        accept_stale: bool,
+    ) -> Hit | Miss:
+        """What comes of a read that is not final."""
+        if isinstance(found, Hit) and not found.stale:
+            return await self._renew(at, sight, found, deadline, ask)
+        if ask is None:
+            failed = await self._leases.failed_lately(at, sight, deadline)
+            return judge(sight, at, accept_stale=True, failed=failed)
+        if isinstance(found, Miss) and ask.wait_ms:
+            until = min(deadline, asyncio.get_running_loop().time() + ask.wait_ms / 1000)
+            waited = await self._rooms.wait(at, sight, ask, until, accept_stale=accept_stale)
+            return found if waited is None else waited
+        while (grant := await self._leases.take(at, sight, ask, deadline)) is None:
+            sight = await self._reader.get(at, deadline)  # another entry is there by now
+            found = judge(sight, at, accept_stale=accept_stale)
+            if isinstance(found, Hit) and not found.stale:
+                return found
+        if grant.failed:
+            found = judge(sight, at, accept_stale=accept_stale, failed=True)
+        if grant.lease is not None:
+            found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
         return found
 
-    def _read_group(self, space: Namespace, group: keys.Group) -> Request:
-        """One MGET. It gives nil for a key of another type as for none, so EXISTS counts too: where
-        it counts more, `get_many` asks for each missing key alone."""
-        commands = (
-            pack("MGET", *group.places),
-            pack("EXISTS", *group.places),
-            self._read_marks(group.partition),
-        )
-        return Request(group.partition.slot, commands, space.name, repeatable=True)
+    async def _renew(
+        self, at: Place, sight: Sight, found: Hit, deadline: float, ask: LeaseAsk | None
+    ) -> Hit:
+        """Gives a fresh entry its ttl again, if it is sliding, and offers its refresh, if it is
+        due."""
+        if _is_sliding(sight):
+            assert sight.raw is not None
+            ttl_ms = entry.read_header(sight.raw).ttl_us // 1000
+            request = scripts.touch_entry(at.space, at.key, ttl_ms, entry.raw_version(sight.raw))
+            [expires_us] = await self._store.call(request, deadline)
+            if expires_us:
+                found = found._replace(expires_us=expires_us)
+        if ask is not None and _is_due(sight, at.space.config.refresh_ratio):
+            grant = await self._leases.take(at, sight, ask, deadline)
+            if grant is not None and grant.lease is not None:
+                found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
+        return found
 
-    async def _alone(
-        self, space: Namespace, key: str, deadline: float
-    ) -> Entry | MissReason | ServiceError:
-        try:
-            return await self.get(space, key, deadline)
-        except ServiceError as error:
-            return error
+    async def release_lease(
+        self, space: Namespace, key: str, token: FillToken, deadline: float, *, failed: bool
+    ) -> bool:
+        """Ends a lease without a fill; whether it still held. One round trip."""
+        return await self._leases.release(space, key, token, deadline, failed=failed)
 
-    async def set(self, space: Namespace, new: NewEntry, deadline: float) -> Stored:
-        """Stores one entry. One round trip."""
+    async def extend_lease(
+        self, space: Namespace, key: str, token: FillToken, ttl_ms: int, deadline: float
+    ) -> int:
+        """Lets a lease last for `ttl_ms` from now on; until when (Unix us). Raises LeaseLost. One
+        round trip."""
+        return await self._leases.extend(space, key, token, ttl_ms, deadline)
+
+    async def set(self, space: Namespace, new: NewEntry, deadline: float) -> SetResult:
+        """Stores one entry, if its condition and its token allow. One round trip. Raises
+        InvalidFields if its request id had another request."""
         version = _new_version()
-        request = scripts.set_entry(space, new, _ttl_ms(space, new), version)
-        [expires_ms] = await self._store.call(request, deadline)
-        self._stats.of(space.name).sets += 1
-        return Stored(version, expires_ms)
+        request = scripts.set_entry(space, new, _ttl_ms(space, new.ttl_ms), version)
+        try:
+            [reply] = await self._store.call(request, deadline)
+        except PrimaryChanged:
+            reply = await self._first_answer(space, new, deadline)
+        return self._set_result(space, version, reply)
 
     async def set_many(
         self, space: Namespace, new: Sequence[NewEntry], deadline: float
-    ) -> list[Stored | ServiceError]:
-        """Stores entries in their order, each on its own. One round trip."""
+    ) -> list[SetResult | ServiceError]:
+        """Stores entries in their order, each on its own. One round trip. They carry no request
+        ids."""
         versions = [_new_version() for _ in new]
         requests = [
-            scripts.set_entry(space, one, _ttl_ms(space, one), version)
+            scripts.set_entry(space, one, _ttl_ms(space, one.ttl_ms), version)
             for one, version in zip(new, versions, strict=True)
         ]
+        results: list[SetResult | ServiceError] = []
         outcomes = await self._store.call_each(requests, deadline)
-        stored = [
-            outcome if isinstance(outcome, ServiceError) else Stored(version, outcome[0])
-            for version, outcome in zip(versions, outcomes, strict=True)
-        ]
-        self._stats.of(space.name).sets += sum(isinstance(one, Stored) for one in stored)
-        return stored
+        for version, outcome in zip(versions, outcomes, strict=True):
+            if isinstance(outcome, PrimaryChanged):
+                results.append(SetResult(SetOutcome.FILL_LOST))
+            elif isinstance(outcome, ServiceError):
+                results.append(outcome)
+            else:
+                results.append(self._set_result(space, version, outcome[0]))
+        return results
 
-    async def delete(self, space: Namespace, key: str, deadline: float) -> bool:
-        """Removes one entry; whether it was readable. One round trip."""
-        [deleted] = await self._store.call(scripts.delete_entry(space, key), deadline)
+    def _set_result(self, space: Namespace, version: int, reply: Reply) -> SetResult:
+        """What a reply of set.lua says."""
+        stats = self._stats.of(space.name)
+        if reply.__class__ is int:
+            stats.sets += 1
+            return SetResult(SetOutcome.STORED, version, reply)
+        outcome, expires_us, first_version = reply
+        if outcome == _REQUEST_ID_REUSED:
+            rule = "had another request within the last 10 minutes: use a new one"
+            raise InvalidFields([FieldViolation("request_id", rule)])
+        if _OUTCOMES[outcome] is SetOutcome.STORED:  # by the first request with this id
+            return SetResult(SetOutcome.STORED, int.from_bytes(first_version, "little"), expires_us)
+        if _OUTCOMES[outcome] is SetOutcome.FILL_LOST:
+            stats.fills_lost += 1
+        return SetResult(_OUTCOMES[outcome])
+
+    async def _first_answer(self, space: Namespace, new: NewEntry, deadline: float) -> Reply:
+        """For a Set whose token is of another primary: what this one knows of its request id, in
+        the form of set.lua."""
+        if new.request_id:
+            [record] = await self._store.call(scripts.read_answer(space, new), deadline)
+            if record is not None:
+                return scripts.answer_to(new, record) or (_REQUEST_ID_REUSED, 0, b"")
+        return 3, 0, b""
+
+    async def delete(
+        self, space: Namespace, key: str, deadline: float, if_version: int = 0
+    ) -> bool:
+        """Removes one entry; whether it was readable. With `if_version`, only that version. One
+        round trip."""
+        request = scripts.delete_entry(space, key, if_version)
+        [deleted] = await self._store.call(request, deadline)
         self._stats.of(space.name).deletes += 1
         return bool(deleted)
 
@@ -139,13 +258,18 @@ class CacheEngine:
         self._stats.of(space.name).deletes += sum(isinstance(one, bool) for one in deleted)
         return deleted
 
-    def _read_marks(self, partition: Partition) -> bytes:
-        """The packed command, which is the same for every read of a partition."""
-        command = self._mark_reads.get(partition.tag)
-        if command is None:
-            command = pack("HMGET", keys.marks(partition), "generation")
-            self._mark_reads[partition.tag] = command
-        return command
+    async def touch(
+        self, space: Namespace, key: str, ttl_ms: int | None, deadline: float
+    ) -> int | None:
+        """Gives a readable entry a new ttl from now on, the namespace's default for None; its
+        expiry (Unix us), None if there is no such entry. One round trip."""
+        request = scripts.touch_entry(space, key, _ttl_ms(space, ttl_ms))
+        [expires_us] = await self._store.call(request, deadline)
+        return expires_us or None
+
+    async def describe(self, space: Namespace, key: str, deadline: float) -> Description:
+        """Everything but the value. One round trip."""
+        return await describe.describe(self._store, space, key, deadline)
 
     async def statistics(
         self, space: Namespace, deadline: float
@@ -156,14 +280,39 @@ class CacheEngine:
         return self._stats.of(space.name), deployment, size
 
 
+def _is_final(
+    at: Place, sight: Sight, found: Hit | Miss, ask: LeaseAsk | None, accept_stale: bool
+) -> bool:
+    """Whether a read needs nothing more; nearly all don't."""
+    if isinstance(found, Hit) and not found.stale:
+        if ask is not None and _is_due(sight, at.space.config.refresh_ratio):
+            return False
+        return not _is_sliding(sight)
+    return ask is None and not (accept_stale and kept_for_errors(sight, at.space))
+
+
+def _is_sliding(sight: Sight) -> bool:
+    """Whether a fresh entry is to be given its ttl again by this read."""
+    assert sight.raw is not None
+    return bool(sight.raw[1] & entry.SLIDING) and _is_due(sight, SLIDE_RATIO)
+
+
+def _is_due(sight: Sight, ratio: float) -> bool:
+    """Whether this share of a fresh entry's ttl is over; never for a ratio of 1."""
+    assert sight.raw is not None
+    header = entry.read_header(sight.raw)
+    return header.expires_us - sight.view.now_us <= header.ttl_us * (1 - ratio)
+
+
 def _new_version() -> int:
     """63 random bits: positive in every client's language, and never the same twice for one key."""
     return random.getrandbits(63) or 1
 
 
-def _ttl_ms(namespace: Namespace, new: NewEntry) -> int:
-    """The entry's ttl, shortened by the namespace's jitter, so that entries set together do not
-    expire together."""
-    ttl_ms = namespace.ttl_ms if new.ttl_ms is None else new.ttl_ms
-    jitter = namespace.config.ttl_jitter_ratio
+def _ttl_ms(space: Namespace, ttl_ms: int | None) -> int:
+    """A ttl, the namespace's if none, shortened by the namespace's jitter, so that entries set
+    together do not expire together."""
+    if ttl_ms is None:
+        ttl_ms = space.ttl_ms
+    jitter = space.config.ttl_jitter_ratio
     return max(1, ttl_ms - int(random.random() * jitter * ttl_ms)) if jitter else ttl_ms

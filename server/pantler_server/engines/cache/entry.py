@@ -2,44 +2,118 @@
 
     offset  bytes  field (little endian)
     0       1      format: 0xC1, a byte that begins no UTF-8 text, so that foreign data shows
-    1       1      length of the content type
+    1       1      flags: 1 sliding
     2       2      length of the whole header, where the value begins
     4       8      version
     12      8      generation of the partition when the entry was stored
     20      8      began: the partition's sequence when the fill began
-    28      8      created, Unix ms
-    36      8      hard expiry, Unix ms
-    44      n      content type
+    28      8      created, Unix us: when the fill began, or when the entry was set without one
+    36      8      expiry, Unix us; what follows it is grace, which ends when Redis drops the string
+    44      8      ttl, us
+    52      n      labels, if there are any: content type, tags, dependencies. The content type is
+                   its length (1 byte) and its text; the others are their number (1 byte), then each
+                   one's length (2 bytes) and text
 
-set.lua writes it, since Redis's clock and the partition's marks go into it; this file reads it.
+set.lua puts Redis's time and the partition's marks into it; the rest is packed here.
 """
 
 from struct import Struct
-
-from pantler_server.core.errors import WrongKind
-from pantler_server.engines.cache.model import Entry, MissReason
+from typing import NamedTuple
 
 FORMAT = 0xC1
-HEADER = Struct("<xBHQ8s8xQQ")  # without the format, which is read first, and `began`
-_VERSION = Struct("<Q")
+SLIDING = 1
+HEADER_BYTES = 52
+
+HEADER = Struct("<xBHQ8sQQQQ")
+"""Of a string that is known to begin with FORMAT; the fields of `Header`."""
+_HEAD = Struct("<BBHQ")
+_I64 = Struct("<Q")
+_I16 = Struct("<H")
+
+
+class Header(NamedTuple):
+    """The fixed part."""
+
+    flags: int
+    header_bytes: int
+    version: int
+    generation: bytes
+    began: int
+    created_us: int
+    expires_us: int
+    ttl_us: int
+
+
+class Labels(NamedTuple):
+    """The part of a header that most entries lack."""
+
+    content_type: str
+    tags: tuple[str, ...]
+    depends_on: tuple[str, ...]
+
+
+NO_LABELS = Labels("", (), ())
+
+
+def is_entry(raw: bytes) -> bool:
+    """Whether a string is one of ours."""
+    return len(raw) >= HEADER_BYTES and raw[0] == FORMAT
+
+
+def read_header(raw: bytes) -> Header:
+    """The fixed part of an entry."""
+    return Header(*HEADER.unpack_from(raw))
+
+
+def raw_version(raw: bytes | None) -> bytes:
+    """The version of an entry as it stands in the header; empty if there is no entry."""
+    return b"" if raw is None else raw[4:12]
+
+
+def read_labels(raw: bytes) -> Labels:
+    """The labels of an entry."""
+    if _I16.unpack_from(raw, 2)[0] == HEADER_BYTES:
+        return NO_LABELS
+    start = HEADER_BYTES + 1
+    end = start + raw[HEADER_BYTES]
+    content_type = raw[start:end].decode()
+    tags, end = _unpack_list(raw, end)
+    depends_on, end = _unpack_list(raw, end)
+    return Labels(content_type, tags, depends_on)
 
 
 def pack_version(version: int) -> bytes:
-    """A version as it stands in the header."""
-    return _VERSION.pack(version)
+    """A version as it stands in the header; none (0) is empty."""
+    return _I64.pack(version) if version else b""
 
 
-def read(raw: bytes | None, generation: bytes | None, key: str) -> Entry | MissReason:
-    """What a reader sees of a stored string, given its partition's present generation.
+def pack(
+    version: int, ttl_us: int, *, sliding: bool, labels: Labels, value: bytes
+) -> tuple[bytes, bytes]:
+    """An entry as set.lua takes it: what stands before the generation, and what after the
+    expiry."""
+    packed = b"" if labels == NO_LABELS else _pack_labels(labels)
+    head = _HEAD.pack(FORMAT, SLIDING if sliding else 0, HEADER_BYTES + len(packed), version)
+    return head, b"".join((_I64.pack(ttl_us), packed, value))
 
-    Raises WrongKind if the string is not an entry.
-    """
-    if raw is None:
-        return MissReason.UNKNOWN
-    if len(raw) < HEADER.size or raw[0] != FORMAT:
-        raise WrongKind(key)
-    type_bytes, header_bytes, version, stored_in, created_ms, expires_ms = HEADER.unpack_from(raw)
-    if stored_in != generation:
-        return MissReason.HIDDEN_BY_NAMESPACE
-    content_type = raw[HEADER.size : HEADER.size + type_bytes].decode() if type_bytes else ""
-    return Entry(raw[header_bytes:], version, created_ms, expires_ms, content_type)
+
+def _pack_labels(labels: Labels) -> bytes:
+    content_type = labels.content_type.encode()
+    parts = [bytes((len(content_type),)), content_type]
+    for texts in (labels.tags, labels.depends_on):
+        parts.append(bytes((len(texts),)))
+        for text in texts:
+            encoded = text.encode()
+            parts += (_I16.pack(len(encoded)), encoded)
+    return b"".join(parts)
+
+
+def _unpack_list(raw: bytes, at: int) -> tuple[tuple[str, ...], int]:
+    texts: list[str] = []
+    count = raw[at]
+    at += 1
+    for _ in range(count):
+        start = at + _I16.size
+        at = start + _I16.unpack_from(raw, at)[0]
+        texts.append(raw[start:at].decode())
+    return tuple(texts), at

@@ -50,6 +50,29 @@ def group(namespace: Namespace, keys: Sequence[str]) -> list[Group]:
 
 
 def marks(partition: Partition) -> bytes:
-    """`{namespace:partition}m`, a hash: `generation` (8 random bytes) and `seq`, the number of the
-    partition's newest invalidation. No expiry, so that eviction cannot take it."""
+    """`{namespace:partition}m`, a hash. Its field `state` has the generation (8 random bytes), the
+    sequence of the newest event (8 bytes) and, once a lease was given, until when one may last (8
+    bytes, Unix us). No expiry, so that eviction cannot take it."""
     return partition.tag + b"m"
+
+
+def tombstones(partition: Partition) -> bytes:
+    """`{namespace:partition}d`, a sorted set (functions/bury.lua). No expiry."""
+    return partition.tag + b"d"
+
+
+def lease(partition: Partition, place: bytes) -> bytes:
+    """`{namespace:partition}l:key`, a hash (functions/void_lease.lua), which expires with the lease."""
+    return partition.tag + b"l" + place[len(partition.tag) + 1 :]
+
+
+def failure(partition: Partition, place: bytes) -> bytes:
+    """`{namespace:partition}f:key`, a string: the version of the entry whose fetch failed. Expires
+    after FAILURE_MS."""
+    return partition.tag + b"f" + place[len(partition.tag) + 1 :]
+
+
+def answered(partition: Partition, request_id: str) -> bytes:
+    """`{namespace:partition}r:request_id`, a string: what the first Set with the id came to.
+    Expires after 10 minutes."""
+    return b"%br:%b" % (partition.tag, request_id.encode())

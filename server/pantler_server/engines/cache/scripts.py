@@ -1,31 +1,170 @@
 """The cache's scripts, each with its typed call. What they do stands at the top of each file."""
 
 import random
+from hashlib import blake2b
+from struct import Struct
 
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache import keys
-from pantler_server.engines.cache.entry import pack_version
-from pantler_server.engines.cache.model import NewEntry
-from pantler_server.store.request import Request, Script
+from pantler_server.engines.cache import entry, fill_token, keys
+from pantler_server.engines.cache.fill_token import FillToken
+from pantler_server.engines.cache.model import Condition, LeaseAsk, NewEntry
+from pantler_server.engines.cache.reading import Place
+from pantler_server.store.request import Argument, Request, Script, read
+
+MAX_FILL_MS = 60_000  # functions/bury.lua and set.lua have it too
+
+_ANSWER = Struct("<BQ8s")  # outcome, expiry (Unix us), version
 
 _SET = Script.load(__package__, "set.lua")
 _DELETE = Script.load(__package__, "delete.lua")
+_TOUCH = Script.load(__package__, "touch.lua")
+_LEASE = Script.load(__package__, "lease.lua")
+_EXTEND_LEASE = Script.load(__package__, "extend_lease.lua")
+_RELEASE_LEASE = Script.load(__package__, "release_lease.lua")
 
 
-def set_entry(namespace: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Request:
-    """The reply is the hard expiry, Unix ms."""
-    partition, place = keys.place(namespace, new.key)
+def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Request:
+    """The reply is the expiry (Unix us) of what was stored, or else a list, as set.lua says."""
+    partition, place = keys.place(space, new.key)
+    token = new.token
+    sliding = space.config.sliding if new.sliding is None else new.sliding
+    labels = entry.Labels(new.content_type, new.tags, new.depends_on)
+    head, rest = entry.pack(version, ttl_ms * 1000, sliding=sliding, labels=labels, value=new.value)
+    keep_ms = ttl_ms + space.grace_ms
+    places: list[Argument] = [
+        place,
+        keys.marks(partition),
+        keys.tombstones(partition),
+        keys.lease(partition, place),
+    ]
+    arguments: list[Argument] = [head, rest, ttl_ms * 1000, keep_ms, random.randbytes(8)]
+    if keep_ms < MAX_FILL_MS or new.condition is not None or token or new.request_id:
+        fingerprint = b""
+        if new.request_id:
+            places.append(keys.answered(partition, new.request_id))
+            fingerprint = _fingerprint(new)
+        arguments += (_condition(new.condition), new.key, fingerprint)
+        if token is not None:
+            arguments += (
+                b"" if token.generation == fill_token.NONE else token.generation,
+                token.seq,
+                entry.pack_version(token.version),
+                b"" if token.lease_id == fill_token.NONE else token.lease_id,
+                token.issued_us,
+            )
+    return _SET.request(
+        partition.slot,
+        places,
+        arguments,
+        new.key,
+        repeatable=bool(new.request_id),
+        only_on=b"" if token is None else token.primary,
+    )
+
+
+def delete_entry(space: Namespace, key: str, if_version: int = 0) -> Request:
+    """The reply is 1 if the entry was readable, else 0. With `if_version`, only that version goes,
+    and 0 says that nothing was done."""
+    partition, place = keys.place(space, key)
+    places = (
+        place,
+        keys.marks(partition),
+        keys.tombstones(partition),
+        keys.lease(partition, place),
+    )
+    arguments = (key, random.randbytes(8), entry.pack_version(if_version))
+    return _DELETE.request(partition.slot, places, arguments, key)
+
+
+def touch_entry(space: Namespace, key: str, ttl_ms: int, version: bytes = b"") -> Request:
+    """The reply is the expiry (Unix us), 0 if there is no such entry. With `version`, as it stands
+    in a header, no other is touched."""
+    partition, place = keys.place(space, key)
+    places = (place, keys.marks(partition), keys.tombstones(partition))
+    arguments = (version, ttl_ms * 1000, ttl_ms + space.grace_ms, key)
+    return _TOUCH.request(partition.slot, places, arguments, key, repeatable=True)
+
+
+def take_lease(at: Place, version: int, ask: LeaseAsk, channel: str) -> Request:
+    """The reply is 0 if the entry is not of this version any more, else that of lease.lua. As the
+    ask names a holder, the script may run twice."""
+    partition, place = at.partition, at.entry
+    places = (
+        place,
+        keys.marks(partition),
+        keys.tombstones(partition),
+        keys.lease(partition, place),
+        keys.failure(partition, place),
+    )
     arguments = (
-        new.value,
-        ttl_ms,
-        pack_version(version),
-        new.content_type,
+        entry.pack_version(version),
+        random.randbytes(8),
+        ask.holder,
+        ask.ttl_ms,
+        channel,
         random.randbytes(8),
     )
-    return _SET.request(partition.slot, (place, keys.marks(partition)), arguments, new.key)
+    return _LEASE.request(partition.slot, places, arguments, at.key, repeatable=True)
 
 
-def delete_entry(namespace: Namespace, key: str) -> Request:
-    """The reply is 1 if the entry was readable, else 0."""
-    partition, place = keys.place(namespace, key)
-    return _DELETE.request(partition.slot, (place, keys.marks(partition)), (), key)
+def extend_lease(space: Namespace, key: str, token: FillToken, ttl_ms: int) -> Request:
+    """The reply is the expiry (Unix us), 0 if the lease is over."""
+    partition, place = keys.place(space, key)
+    places = (keys.marks(partition), keys.lease(partition, place))
+    return _EXTEND_LEASE.request(
+        partition.slot,
+        places,
+        (token.lease_id, ttl_ms),
+        key,
+        repeatable=True,
+        only_on=token.primary,
+    )
+
+
+def release_lease(space: Namespace, key: str, token: FillToken, failed_ms: int) -> Request:
+    """The reply is 1, 0 if the lease was over. `failed_ms`: how long to remember that the fetch
+    failed, 0 if it did not."""
+    partition, place = keys.place(space, key)
+    places = (place, keys.lease(partition, place), keys.failure(partition, place))
+    return _RELEASE_LEASE.request(
+        partition.slot, places, (token.lease_id, failed_ms), key, only_on=token.primary
+    )
+
+
+def read_failure(at: Place) -> Request:
+    """The reply is the version, as it stands in a header, of the entry whose fetch failed lately,
+    if any."""
+    return read(at.partition.slot, at.key, ("GET", keys.failure(at.partition, at.entry)))
+
+
+def read_answer(space: Namespace, new: NewEntry) -> Request:
+    """The reply is what the first Set with the entry's request id came to, if that is known."""
+    partition, _ = keys.place(space, new.key)
+    return read(partition.slot, new.key, ("GET", keys.answered(partition, new.request_id)))
+
+
+def answer_to(new: NewEntry, record: bytes) -> tuple[int, int, bytes] | None:
+    """A record as set.lua gives it; None if it is of another request."""
+    if record[:16] != _fingerprint(new):
+        return None
+    outcome, expires_us, version = _ANSWER.unpack(record[16:])
+    return outcome, expires_us, version
+
+
+def _condition(condition: Condition | int | None) -> bytes:
+    match condition:
+        case None:
+            return b""
+        case Condition.ABSENT:
+            return b"absent"
+        case Condition.PRESENT:
+            return b"present"
+        case version:
+            return entry.pack_version(version)
+
+
+def _fingerprint(new: NewEntry) -> bytes:
+    """What tells two requests with one id apart."""
+    said = repr((new.key, new.ttl_ms, new.content_type, new.tags, new.depends_on))
+    rest = repr((new.sliding, new.condition, new.token, len(new.value)))
+    return blake2b(f"{said}{rest}".encode() + new.value, digest_size=16).digest()

@@ -1,29 +1,114 @@
--- set: store one entry, over the entry that was there.
+-- set: store one entry, over what was there, unless a condition, a fill token or its lease forbids.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
--- ARGV[1] value                   ARGV[2] ttl (ms, at least 1)
--- ARGV[3] version (8 bytes)       ARGV[4] content type (0 to 255 bytes)
+-- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)
+-- KEYS[5] answer to the request id (string), where there is one
+-- ARGV[1] header (entry.py) up to the version: 12 bytes
+-- ARGV[2] header from the ttl on, and the value
+-- ARGV[3] ttl (us)                ARGV[4] time to keep it: ttl and grace (ms, at least 1)
 -- ARGV[5] generation (8 random bytes), for a partition that has none
--- returns hard expiry (Unix ms); error WRONGTYPE if KEYS[1] holds anything but an entry
--- clock: redis TIME               expiry: KEYS[1] ARGV[2]; KEYS[2] never (without it all is hidden)
-local entry, marks = KEYS[1], KEYS[2]
-local value, ttl_ms, version, content_type = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+-- ARGV[6] and the rest are left out where none of them is needed:
+-- ARGV[6] condition: '' none, 'absent', 'present', or the version (8 bytes) that must be there
+-- ARGV[7] key                     ARGV[8] fingerprint of the request (16 bytes), '' without its id
+-- ARGV[9..13] a fill token: generation, sequence, version of the entry that was there, lease id
+--   (each '' if there was none; the sequence 0), time of issue (Unix us)
+-- returns expiry (Unix us) if it stored the entry, else {outcome, expiry, version (8 bytes)}, whose
+--   last two tell what the first request with this id stored; outcome 1 stored, 2 condition not met,
+--   3 fill lost, 4 the request id had another request;
+--   error WRONGTYPE if KEYS[1] holds anything but an entry
+-- clock: redis TIME               expiry: KEYS[1] ARGV[4], KEYS[5] 10 min; KEYS[2], KEYS[3] never
+-- The common Set must be fast: a number as reply costs 1 us less than a table, and a function is
+-- made only in the branch that needs it.
+local call = redis.call
+local entry, marks, tombstones, lease, answered = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local condition, key = ARGV[6], ARGV[7]
+local STORED, CONDITION_NOT_MET, FILL_LOST, REQUEST_ID_REUSED = 1, 2, 3, 4
 
-local format = redis.call('GETRANGE', entry, 0, 0)
-if format ~= '' and format ~= '\193' then
+if answered then
+  local first = call('GET', answered)
+  if first then
+    if string.sub(first, 1, 16) ~= ARGV[8] then
+      return {REQUEST_ID_REUSED, 0, ''}
+    end
+    local outcome, expires_us = struct.unpack('<BI8', first, 17)
+    return {outcome, expires_us, string.sub(first, 26)}
+  end
+end
+
+local header = call('GETRANGE', entry, 0, 51)
+if header ~= '' and string.byte(header) ~= 193 then
   return redis.error_reply('WRONGTYPE not an entry')
 end
-
-local mark = redis.call('HMGET', marks, 'generation', 'seq')
-local generation, seq = mark[1], tonumber(mark[2])
-if not generation then
-  generation, seq = ARGV[5], 0
-  redis.call('HSET', marks, 'generation', generation, 'seq', seq)
+local time = call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local state = call('HGET', marks, 'state')
+if not state then
+  -- include functions/new_partition.lua
+  state = new_partition(marks, tombstones, ARGV[5])
 end
 
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local expires_ms = now_ms + ttl_ms
-local header = struct.pack('<BBHc8c8I8I8I8', 193, #content_type, 44 + #content_type,
-  version, generation, seq, now_ms, expires_ms)
-redis.call('SET', entry, header .. content_type .. value, 'PX', ttl_ms)
-return expires_ms
+local outcome, stamp, created_us = STORED, state, now_us
+if ARGV[9] then
+  local generation, seq, version = ARGV[9], tonumber(ARGV[10]), ARGV[11]
+  local lease_id, issued_us = ARGV[12], tonumber(ARGV[13])
+  if (generation ~= string.sub(state, 1, 8) and generation ~= '')
+    or (header ~= '' and string.sub(header, 5, 12) ~= version) then
+    outcome = FILL_LOST
+  elseif lease_id ~= '' then  -- all that may happen to the key ends its lease
+    if call('HGET', lease, 'id') ~= lease_id then
+      outcome = FILL_LOST
+    end
+  else
+    local events = call('ZMSCORE', tombstones, '', 'd' .. key, 's' .. key)
+    if not events[1] then  -- lost, and nobody knows what happened until now
+      events[1] = struct.unpack('<I8', state, 9)
+      call('ZADD', tombstones, string.format('%.0f', events[1]), '')
+    end
+    for i = 1, 3 do
+      if events[i] and tonumber(events[i]) > seq then
+        outcome = FILL_LOST
+      end
+    end
+    if now_us - issued_us > 60000000 then
+      outcome = FILL_LOST
+    end
+  end
+  stamp, created_us = string.sub(state, 1, 8) .. struct.pack('<I8', seq), issued_us
+end
+if outcome == STORED and condition and condition ~= '' then
+  local met = header ~= '' and string.sub(header, 13, 20) == string.sub(state, 1, 8)
+  if #condition == 8 then
+    met = met and string.sub(header, 5, 12) == condition
+  else
+    local fresh = met and struct.unpack('<I8', header, 37) > now_us
+    met = fresh == (condition == 'present')
+  end
+  if not met then
+    outcome = CONDITION_NOT_MET
+  end
+end
+
+local expires_us = 0
+if outcome == STORED then
+  expires_us = now_us + ARGV[3]
+  if #stamp > 16 then
+    stamp = string.sub(stamp, 1, 16)
+  end
+  call('SET', entry, ARGV[1] .. stamp .. struct.pack('<I8I8', created_us, expires_us) .. ARGV[2],
+    'PX', ARGV[4])
+  if #state > 16 and struct.unpack('<I8', state, 17) > now_us then
+    -- include functions/void_lease.lua
+    void_lease(lease)
+  end
+  if key and tonumber(ARGV[4]) < 60000 then
+    -- include functions/bury.lua
+    bury(marks, state, tombstones, now_us, 's' .. key)
+  end
+end
+if answered then
+  local version = string.sub(ARGV[1], 5, 12)
+  call('SET', answered, ARGV[8] .. struct.pack('<BI8', outcome, expires_us) .. version, 'PX', 600000)
+end
+if outcome ~= STORED then
+  return {outcome, 0, ''}
+end
+return expires_us

@@ -5,23 +5,50 @@ the deployment in Redis (role `state`), so that counting costs a call next to no
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from prometheus_client import Counter
 
 from pantler_server.core import background
 from pantler_server.core.errors import OutcomeUnknown, ServiceError, StoreError
 from pantler_server.core.keyspace import hash_tag
-from pantler_server.engines.cache.model import Entry, MissReason
+from pantler_server.engines.cache.model import Hit, Miss, MissReason
 from pantler_server.store.request import Request, pack, read
 from pantler_server.store.store import Store
 
 FLUSH_INTERVAL_S = 1.0
-FIELDS = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes")
+FIELDS = (
+    "hits",
+    "stale_hits",
+    "misses_unknown",
+    "misses_expired",
+    "misses_hidden_by_namespace",
+    "leases",
+    "sets",
+    "fills_lost",
+    "deletes",
+)
 
 _READS = Counter(
     "pantler_cache_reads", "Reads of a key, by what they found", ("namespace", "outcome")
 )
-_WRITES = Counter("pantler_cache_writes", "Entries set and deleted", ("namespace", "operation"))
+_WRITES = Counter(
+    "pantler_cache_writes", "Entries set and deleted, and fills refused", ("namespace", "operation")
+)
+_LEASES = Counter("pantler_cache_leases", "Leases given to callers", ("namespace",))
+_READ_OUTCOMES = {
+    "hits": "hit",
+    "stale_hits": "stale_hit",
+    "misses_unknown": "miss_unknown",
+    "misses_expired": "miss_expired",
+    "misses_hidden_by_namespace": "miss_hidden_by_namespace",
+}
+_WRITE_OPERATIONS = {"sets": "set", "fills_lost": "fill_lost", "deletes": "delete"}
+_MISSES = {
+    MissReason.UNKNOWN: "misses_unknown",
+    MissReason.EXPIRED: "misses_expired",
+    MissReason.HIDDEN_BY_NAMESPACE: "misses_hidden_by_namespace",
+}
 
 
 class NamespaceStats:
@@ -31,23 +58,40 @@ class NamespaceStats:
 
     def __init__(self) -> None:
         self.hits = 0
-        """Reads of a key that found an entry."""
+        """Reads of a key that found a fresh entry."""
+        self.stale_hits = 0
+        """Reads of a key that found a stale entry and accepted it."""
         self.misses_unknown = 0
         """Reads of a key that found no record."""
+        self.misses_expired = 0
+        """Reads of a key whose entry had expired."""
         self.misses_hidden_by_namespace = 0
         """Reads of a key whose entry was of an earlier generation."""
+        self.leases = 0
+        """Leases given to callers."""
         self.sets = 0
         """Entries stored."""
+        self.fills_lost = 0
+        """Sets refused because something happened to the key since their fill began."""
         self.deletes = 0
         """Deletes of a key, whether or not it was there."""
 
-    def count_read(self, found: Entry | MissReason | ServiceError) -> None:
-        if found.__class__ is Entry:
+    def count_read(self, found: Hit | Miss) -> None:
+        if isinstance(found, Miss):
+            field = _MISSES[found.reason]
+            setattr(self, field, getattr(self, field) + 1)
+        elif found.stale:
+            self.stale_hits += 1
+        else:
             self.hits += 1
-        elif found is MissReason.UNKNOWN:
-            self.misses_unknown += 1
-        elif found is MissReason.HIDDEN_BY_NAMESPACE:
-            self.misses_hidden_by_namespace += 1
+        if found.lease is not None:
+            self.leases += 1
+
+    def count_reads(self, found: Sequence[Hit | Miss | ServiceError]) -> None:
+        """As `count_read` for each that is no error."""
+        for one in found:
+            if not isinstance(one, ServiceError):
+                self.count_read(one)
 
     def values(self) -> tuple[int, ...]:
         """In the order of FIELDS."""
@@ -126,11 +170,12 @@ class CacheStats:
         before = self._exported.get(namespace, (0,) * len(FIELDS))
         if values == before:
             return
-        reads = (("hit", 0), ("miss_unknown", 1), ("miss_hidden_by_namespace", 2))
-        for outcome, field in reads:
-            _READS.labels(namespace, outcome).inc(values[field] - before[field])
-        for operation, field in (("set", 3), ("delete", 4)):
-            _WRITES.labels(namespace, operation).inc(values[field] - before[field])
+        new = {field: now - then for field, now, then in zip(FIELDS, values, before, strict=True)}
+        for field, outcome in _READ_OUTCOMES.items():
+            _READS.labels(namespace, outcome).inc(new[field])
+        for field, operation in _WRITE_OPERATIONS.items():
+            _WRITES.labels(namespace, operation).inc(new[field])
+        _LEASES.labels(namespace).inc(new["leases"])
         self._exported[namespace] = values
 
     def _slot(self, namespace: str) -> int:

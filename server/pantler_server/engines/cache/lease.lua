@@ -1,0 +1,48 @@
+-- lease: give the lease of a key to a caller, unless another holds it.
+-- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
+-- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash, functions/void_lease.lua)
+-- KEYS[5] failure (string): version of the entry whose refresh failed
+-- ARGV[1] version (8 bytes) of the entry that the caller read, '' if there was none
+-- ARGV[2] lease id (8 random bytes)   ARGV[3] holder   ARGV[4] ttl (ms)
+-- ARGV[5] channel to tell when it ends, '' for none
+-- ARGV[6] generation (8 random bytes), for a partition that has none
+-- returns 0 if another entry is there now: read again; else
+--   {granted 0|1, lease id, holder, generation and sequence (16 bytes), issued (Unix us, text),
+--    expiry (Unix us, text), failed 0|1}, the same again for the holder
+-- clock: redis TIME               expiry: KEYS[4] ARGV[4]; KEYS[2], KEYS[3] never
+local entry, marks, tombstones, lease, failure = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local seen, id, holder, ttl_ms, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local version = redis.call('GETRANGE', entry, 4, 11)
+if version ~= seen then
+  return 0
+end
+local failed = seen ~= '' and redis.call('GET', failure) == seen and 1 or 0
+local held = redis.call('HMGET', lease, 'id', 'holder', 'stamp', 'issued_us', 'expires_us')
+if held[1] then
+  local granted = held[2] == holder and 1 or 0
+  if granted == 0 and channel ~= '' then
+    redis.call('HSET', lease, '>' .. channel, '')
+  end
+  return {granted, held[1], held[2], held[3], held[4], held[5], failed}
+end
+
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local state = redis.call('HGET', marks, 'state')
+if not state then
+  -- include functions/new_partition.lua
+  state = new_partition(marks, tombstones, ARGV[6])
+end
+local stamp = string.sub(state, 1, 16)
+local until_us = now_us + ttl_ms * 1000
+-- include functions/leased_until.lua
+leased_until(marks, state, until_us)
+local issued, expires = string.format('%.0f', now_us), string.format('%.0f', until_us)
+redis.call('HSET', lease, 'id', id, 'holder', holder, 'stamp', stamp,
+  'issued_us', issued, 'expires_us', expires)
+if channel ~= '' then
+  redis.call('HSET', lease, '>' .. channel, '')
+end
+redis.call('PEXPIRE', lease, ttl_ms)
+return {1, id, holder, stamp, issued, expires, failed}

@@ -1,0 +1,96 @@
+"""Leases: of all who miss a key at once, one fetches it.
+
+After Nishtala et al., "Scaling Memcache at Facebook" (NSDI 2013), section 3.2.1, with the win,
+stale and recache flags of memcached's meta protocol as answers: a miss, a stale hit and a hit that
+is soon due for refresh each offer the lease to one caller. waiting.py has the others wait.
+"""
+
+from typing import NamedTuple
+
+from pantler_server.core.errors import LeaseLost, PrimaryChanged
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cache import entry, fill_token, scripts
+from pantler_server.engines.cache.fill_token import FillToken
+from pantler_server.engines.cache.model import Lease, LeaseAsk
+from pantler_server.engines.cache.reading import Place, Sight, View
+from pantler_server.store.store import Store
+
+# For so long after a failed fetch stale-if-error serves at once; then a caller waits for a new one.
+FAILURE_MS = 10_000
+
+
+class Grant(NamedTuple):
+    """What asking for a lease came to."""
+
+    lease: Lease | None
+    """None if another holder has it."""
+    holder: str
+    """Who has it now."""
+    expires_us: int
+    """When it ends by itself."""
+    failed: bool
+    """Whether a fetch of this very entry failed lately."""
+
+
+class Leases:
+    """Each call is one round trip and raises the StoreErrors."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def take(
+        self, at: Place, sight: Sight, ask: LeaseAsk, deadline: float, channel: str = ""
+    ) -> Grant | None:
+        """Asks for the lease of what was read; None if another entry is there by now. `channel` is
+        told when the lease ends."""
+        version, was_fresh = 0, False
+        if sight.raw is not None:
+            header = entry.read_header(sight.raw)
+            version = header.version
+            was_fresh = (
+                header.generation == sight.view.generation and header.expires_us > sight.view.now_us
+            )
+        request = scripts.take_lease(at, version, ask, channel)
+        [reply] = await self._store.call(request, deadline)
+        if not reply:
+            return None
+        granted, lease_id, holder, stamp, issued_us, expires_us, failed = reply
+        lease = None
+        if granted:
+            seq = int.from_bytes(stamp[8:], "little")
+            view = View(request.primary or fill_token.NONE, stamp[:8], seq, int(issued_us))
+            token = Sight(None, view).token(at.entry, version, was_fresh, lease_id)
+            lease = Lease(token.write(), int(expires_us))
+        return Grant(lease, holder.decode(), int(expires_us), bool(failed))
+
+    async def extend(
+        self, space: Namespace, key: str, token: FillToken, ttl_ms: int, deadline: float
+    ) -> int:
+        """Lets a lease last for `ttl_ms` from now on; until when (Unix us). Raises LeaseLost."""
+        try:
+            [expires_us] = await self._store.call(
+                scripts.extend_lease(space, key, token, ttl_ms), deadline
+            )
+        except PrimaryChanged:
+            raise LeaseLost(key) from None
+        if not expires_us:
+            raise LeaseLost(key)
+        return int(expires_us)
+
+    async def release(
+        self, space: Namespace, key: str, token: FillToken, deadline: float, *, failed: bool
+    ) -> bool:
+        """Ends a lease without a fill; whether it still held."""
+        failed_ms = FAILURE_MS if failed else 0
+        try:
+            [released] = await self._store.call(
+                scripts.release_lease(space, key, token, failed_ms), deadline
+            )
+        except PrimaryChanged:
+            return False
+        return bool(released)
+
+    async def failed_lately(self, at: Place, sight: Sight, deadline: float) -> bool:
+        """Whether a fetch of the very entry that was read failed lately."""
+        [version] = await self._store.call(scripts.read_failure(at), deadline)
+        return version is not None and version == entry.raw_version(sight.raw)

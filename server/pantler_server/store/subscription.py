@@ -1,0 +1,84 @@
+"""One channel, followed on a connection of its own, which is opened again whenever it is lost.
+
+On a Cluster any primary will do: a message goes to all servers.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from pantler_server.core import background
+from pantler_server.store.connect import CONNECT_ERRORS
+from pantler_server.store.link import Link, LinkLost, Reply, ReplyFailed
+from pantler_server.store.node import Node
+from pantler_server.store.request import pack
+from pantler_server.store.store import Store
+
+RETRY_S = 0.05  # waiters look for themselves meanwhile, so there is no hurry
+PROBE_INTERVAL_S = 0.25  # how soon a dead connection, or one to a former primary, is left
+
+log = structlog.get_logger(__name__)
+
+
+class Subscription:
+    """Messages come at most once: those that are sent while there is no connection are lost.
+
+    `on_message` gets each payload. `on_gap` is called when a connection was made, as messages may
+    have been lost before it. Both are called from the event loop and must not fail.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._channel = channel
+        self._on_message = on_message
+        self._on_gap = on_gap
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = background.start(self._keep_following(), f"subscription {self._channel}")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            await background.stop((self._task,))
+
+    async def _keep_following(self) -> None:
+        while True:
+            node = next(iter(self._store.topology.primaries()), None)
+            if node is not None:
+                try:
+                    await self._follow(node)
+                except (*CONNECT_ERRORS, LinkLost, ReplyFailed) as exc:
+                    log.debug("subscription lost", channel=self._channel, detail=str(exc))
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self, node: Node) -> None:
+        """Ends, or fails, when the connection is lost or the node is no primary any more."""
+        lost = asyncio.Event()
+        link = await node.open_apart(lost.set, self._pushed)
+        try:
+            # SUBSCRIBE is answered by a push, so the PING behind it says that it is done.
+            await self._ask(link, pack("SUBSCRIBE", self._channel) + pack("PING"))
+            self._on_gap()
+            while not lost.is_set() and node in self._store.topology.primaries():
+                try:
+                    async with asyncio.timeout(PROBE_INTERVAL_S):
+                        await lost.wait()
+                except TimeoutError:
+                    await self._ask(link, pack("PING"))
+        finally:
+            link.close("subscription ended")
+
+    async def _ask(self, link: Link, command: bytes) -> None:
+        deadline = asyncio.get_running_loop().time() + self._store.timeout_s
+        await link.submit((command,), deadline)
+
+    def _pushed(self, push: list[Reply]) -> None:
+        if push[0] == b"message":
+            self._on_message(push[2])
