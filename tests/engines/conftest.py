@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -15,6 +16,7 @@ from pantler_server.store.embedded import EmbeddedValkey
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
 
+from tests.engines.caller import Caller
 from tests.servers.cluster import ClusterGroup
 from tests.servers.redis_7_0 import redis_7_0
 from tests.servers.sentinel import SERVICE, SentinelGroup
@@ -81,6 +83,9 @@ def settings() -> Settings:
                 "jittered": {"ttl": "100s", "ttl_jitter_ratio": 0.5},
                 "spread": {"partitions": 7},
                 "replicated": {"replica_reads": True},
+                "graced": {"stale_while_revalidate": "1h"},
+                "guarded": {"stale_if_error": "1h"},
+                "sliding": {"sliding": True},
             },
             "max_dynamic_namespaces": 10_000,
         }
@@ -114,6 +119,24 @@ async def other_engine(store: Store, stats: CacheStats) -> AsyncIterator[CacheEn
     await running.stop()
 
 
+@pytest.fixture
+def one(engine: CacheEngine, space: Namespace) -> Caller:
+    """A caller in a namespace that no other test uses."""
+    return Caller(engine, space)
+
+
+@pytest.fixture
+def whole(engine: CacheEngine, space: Namespace) -> Caller:
+    """A caller in a namespace of its own with one partition."""
+    return Caller(engine, replace(space, partitions=space.partitions[:1]))
+
+
+@pytest.fixture
+def other(other_engine: CacheEngine, space: Namespace) -> Caller:
+    """A caller of another worker, in the same namespace."""
+    return Caller(other_engine, space)
+
+
 _numbers = count()
 
 
@@ -121,3 +144,28 @@ _numbers = count()
 async def space(namespaces: NamespaceEngine, deadline: Deadline) -> Namespace:
     """A namespace that no other test uses."""
     return await namespaces.resolve(f"test{next(_numbers)}", deadline())
+
+
+async def _configured(namespaces: NamespaceEngine, name: str, deadline: float) -> Namespace:
+    """A namespace that no other test uses, with the configuration of another."""
+    space = await namespaces.resolve(f"test{next(_numbers)}", deadline)
+    model = await namespaces.resolve(name, deadline)
+    return replace(model, name=space.name, partitions=space.partitions)
+
+
+@pytest_asyncio.fixture
+async def graced(engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline) -> Caller:
+    """A caller in a namespace of its own with an hour of stale-while-revalidate."""
+    return Caller(engine, await _configured(namespaces, "graced", deadline()))
+
+
+@pytest_asyncio.fixture
+async def guarded(engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline) -> Caller:
+    """A caller in a namespace of its own with an hour of stale-if-error."""
+    return Caller(engine, await _configured(namespaces, "guarded", deadline()))
+
+
+@pytest_asyncio.fixture
+async def sliding(engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline) -> Caller:
+    """A caller in a namespace of its own whose entries slide."""
+    return Caller(engine, await _configured(namespaces, "sliding", deadline()))

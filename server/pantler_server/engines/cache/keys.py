@@ -62,7 +62,7 @@ def tombstones(partition: Partition) -> bytes:
 
 
 def lease(partition: Partition, place: bytes) -> bytes:
-    """`{namespace:partition}l:key`, a hash (functions/void_lease.lua), which expires with the lease."""
+    """`{namespace:partition}l:key`, a hash (functions/void_lease.lua). Expires with the lease."""
     return partition.tag + b"l" + place[len(partition.tag) + 1 :]
 
 

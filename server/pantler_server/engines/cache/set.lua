@@ -7,7 +7,8 @@
 -- ARGV[3] ttl (us)                ARGV[4] time to keep it: ttl and grace (ms, at least 1)
 -- ARGV[5] generation (8 random bytes), for a partition that has none
 -- ARGV[6] and the rest are left out where none of them is needed:
--- ARGV[6] condition: '' none, 'absent', 'present', or the version (8 bytes) that must be there
+-- ARGV[6] condition: '' none, 'absent', 'present', or the version (8 bytes) that must be there,
+--   each of an entry that a read would give as fresh
 -- ARGV[7] key                     ARGV[8] fingerprint of the request (16 bytes), '' without its id
 -- ARGV[9..13] a fill token: generation, sequence, version of the entry that was there, lease id
 --   (each '' if there was none; the sequence 0), time of issue (Unix us)
@@ -75,14 +76,10 @@ if ARGV[9] then
   stamp, created_us = string.sub(state, 1, 8) .. struct.pack('<I8', seq), issued_us
 end
 if outcome == STORED and condition and condition ~= '' then
-  local met = header ~= '' and string.sub(header, 13, 20) == string.sub(state, 1, 8)
-  if #condition == 8 then
-    met = met and string.sub(header, 5, 12) == condition
-  else
-    local fresh = met and struct.unpack('<I8', header, 37) > now_us
-    met = fresh == (condition == 'present')
-  end
-  if not met then
+  local fresh = header ~= '' and string.sub(header, 13, 20) == string.sub(state, 1, 8)
+    and struct.unpack('<I8', header, 37) > now_us
+  if fresh ~= (condition ~= 'absent')
+    or (#condition == 8 and string.sub(header, 5, 12) ~= condition) then
     outcome = CONDITION_NOT_MET
   end
 end

@@ -2,9 +2,9 @@
 
 Who waits does so in a room of this worker, one for each key, which asks for the lease on behalf of
 its callers and registers this worker's channel in the lease. Whatever ends a lease publishes to the
-channels that it finds there (functions/void_lease.lua). The message carries no value: a room that is woken
-reads again, and so it does when the subscription was away, when the lease expires, and every
-POLL_S. So a lost message costs at most POLL_S and a read.
+channels that it finds there (functions/void_lease.lua). The message carries no value: a room that
+is woken reads again, and so it does when the subscription was away, when the lease expires, and
+every POLL_S. So a lost message costs at most POLL_S and a read.
 
 A caller is answered only from a read that was sent after it entered. Otherwise
 
