@@ -180,6 +180,14 @@ async def test_json_is_utf_8_whatever_the_terminal_is(
     assert found.document["value"] == "héllo"
 
 
+async def test_what_a_terminal_lacks_is_escaped(
+    server: PantlerServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    deleted = await pantler("delete", namespace, "é", address=server.address)
+    assert (deleted.code, deleted.out) == (1, b"\\xe9: not there\n")
+
+
 async def test_a_long_namespace_is_shown_as_a_whole(server: PantlerServer) -> None:
     await pantler("set", "n" * 63, "k", "v", address=server.address)
     listed = (await pantler("namespaces", address=server.address)).out.decode()

@@ -1,21 +1,21 @@
 """The asynchronous client."""
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from datetime import UTC, timedelta
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Self, TypeVar
+from typing import Any, Self
 
 import grpc.aio
 
 from pantler.batch import in_parts
-from pantler.errors import PantlerError, from_rpc_error, from_status
+from pantler.errors import PantlerError, answer_to, from_status
+from pantler.leased_fetch import LeasedFetch
 from pantler.model import Entry, SetResult
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 # gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
 _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
-
-T = TypeVar("T")
 
 
 class AsyncClient:
@@ -30,6 +30,7 @@ class AsyncClient:
     ) -> None:
         self._address = address
         self._timeout_s = timeout.total_seconds()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,14 +42,79 @@ class AsyncClient:
         return f"AsyncClient({self._address!r})"
 
     async def close(self) -> None:
-        """Closes the connection, for good; calls under way are cancelled."""
+        """Closes the connection, for good; calls and fetches under way are cancelled."""
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:  # a fetch that is cancelled starts to give its lease back
+            await asyncio.wait(tuple(self._tasks))
         await self._channel.close()
 
-    async def get(self, namespace: str, key: str) -> Entry | None:
-        """The entry; None if there is none."""
-        request = cache_pb2.GetRequest(namespace=namespace, key=key)
-        answer = await self._call(self._cache.Get(request, timeout=self._timeout_s))
-        return _entry(answer.hit.entry) if answer.HasField("hit") else None
+    async def get(self, namespace: str, key: str, *, accept_stale: bool = False) -> Entry | None:
+        """The entry; None if there is none. `accept_stale`: one that has expired will do, for as
+        long as the namespace's grace says."""
+        request = cache_pb2.GetRequest(namespace=namespace, key=key, accept_stale=accept_stale)
+        answer = await answer_to(self._cache.Get(request, timeout=self._timeout_s))
+        return _entry(answer.hit) if answer.HasField("hit") else None
+
+    async def get_or_set(
+        self,
+        namespace: str,
+        key: str,
+        fetch: Callable[[], Awaitable[bytes]],
+        *,
+        ttl: timedelta | None = None,
+        tags: Iterable[str] = (),
+        content_type: str = "",
+        accept_stale: bool = True,
+    ) -> bytes:
+        """The value; if there is none, what `fetch` gives, which is stored.
+
+        Of all callers on all machines that miss the key at once, one fetches; the others wait for
+        its value, however long it takes: bound it with `asyncio.timeout`. If the fetch fails, its
+        caller gets its error, and the next one fetches. With `accept_stale`, in the namespace's
+        grace the stale value is given at once while this client fetches in the background (as it
+        does for a fresh one that is soon due), or after the fetch has failed.
+        """
+
+        async def fetch_it(_: Sequence[str]) -> dict[str, bytes]:
+            return {key: await fetch()}
+
+        values = await self.get_many_or_set(
+            namespace,
+            [key],
+            fetch_it,
+            ttl=ttl,
+            tags=tags,
+            content_type=content_type,
+            accept_stale=accept_stale,
+        )
+        return values[key]
+
+    async def get_many_or_set(
+        self,
+        namespace: str,
+        keys: Iterable[str],
+        fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]],
+        *,
+        ttl: timedelta | None = None,
+        tags: Iterable[str] = (),
+        content_type: str = "",
+        accept_stale: bool = True,
+    ) -> dict[str, bytes]:
+        """As `get_or_set` for many keys, with one call of `fetch` for all that this caller is to
+        fetch. Keys that `fetch` leaves out have no value: they are not stored, and not returned.
+        Raises PartialFailure if some keys could not be read."""
+        stored_as = {"ttl": ttl, "tags": tuple(tags), "content_type": content_type}
+        fetching = LeasedFetch(
+            self._cache,
+            self._timeout_s,
+            self._start,
+            namespace,
+            fetch,
+            stored_as,
+            accept_stale=accept_stale,
+        )
+        return await fetching.values(list(dict.fromkeys(keys)))
 
     async def set(
         self,
@@ -57,19 +123,58 @@ class AsyncClient:
         value: bytes,
         *,
         ttl: timedelta | None = None,
+        sliding: bool | None = None,
+        tags: Iterable[str] = (),
         content_type: str = "",
+        if_absent: bool = False,
+        if_present: bool = False,
+        if_version: int | None = None,
+        request_id: str = "",
     ) -> SetResult:
-        """Stores an entry; without a ttl it lives as long as the namespace's default says."""
+        """Stores an entry; without a ttl it lives as long as the namespace's default says.
+
+        `sliding`: whether reads let it live for its ttl again. At most one condition may be given;
+        it is judged on what `get` would give. `request_id`: repeated within 10 minutes, the call
+        stores nothing and gives the first result again.
+        """
+        condition: dict[str, Any] = {
+            name: wanted
+            for name, wanted in (
+                ("if_absent", if_absent or None),
+                ("if_present", if_present or None),
+                ("if_version", if_version),
+            )
+            if wanted is not None
+        }
+        if len(condition) > 1:
+            raise TypeError(f"give one of {' and '.join(condition)}, not both")
         request = cache_pb2.SetRequest(
-            namespace=namespace, key=key, value=value, ttl=ttl, content_type=content_type
+            namespace=namespace,
+            key=key,
+            value=value,
+            ttl=ttl,
+            sliding=sliding,
+            tags=tags,
+            content_type=content_type,
+            request_id=request_id,
+            **condition,
         )
-        answer = await self._call(self._cache.Set(request, timeout=self._timeout_s))
+        answer = await answer_to(self._cache.Set(request, timeout=self._timeout_s))
         return _set_result(answer)
 
-    async def delete(self, namespace: str, key: str) -> bool:
-        """Removes an entry; whether it was there."""
-        request = cache_pb2.DeleteRequest(namespace=namespace, key=key)
-        answer = await self._call(self._cache.Delete(request, timeout=self._timeout_s))
+    async def touch(
+        self, namespace: str, key: str, ttl: timedelta | None = None
+    ) -> datetime | None:
+        """Gives an entry a new ttl from now on, the namespace's default if none; when it expires
+        then, None if there is no entry."""
+        request = cache_pb2.TouchRequest(namespace=namespace, key=key, ttl=ttl)
+        answer = await answer_to(self._cache.Touch(request, timeout=self._timeout_s))
+        return answer.expire_time.ToDatetime(UTC) if answer.found else None
+
+    async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
+        """Removes an entry, with `if_version` only that version of it; whether it was there."""
+        request = cache_pb2.DeleteRequest(namespace=namespace, key=key, if_version=if_version)
+        answer = await answer_to(self._cache.Delete(request, timeout=self._timeout_s))
         return answer.deleted
 
     async def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]:
@@ -77,7 +182,7 @@ class AsyncClient:
 
         async def read(part: Sequence[str]) -> list[Entry | PantlerError | None]:
             request = cache_pb2.BatchGetRequest(namespace=namespace, keys=part)
-            answer = await self._call(self._cache.BatchGet(request, timeout=self._timeout_s))
+            answer = await answer_to(self._cache.BatchGet(request, timeout=self._timeout_s))
             return [_found(outcome) for outcome in answer.outcomes]
 
         return await in_parts(list(dict.fromkeys(keys)), read)
@@ -100,7 +205,7 @@ class AsyncClient:
                 for key in part
             ]
             request = cache_pb2.BatchSetRequest(namespace=namespace, entries=entries)
-            answer = await self._call(self._cache.BatchSet(request, timeout=self._timeout_s))
+            answer = await answer_to(self._cache.BatchSet(request, timeout=self._timeout_s))
             return [
                 from_status(outcome.error) if outcome.HasField("error") else _set_result(outcome)
                 for outcome in answer.outcomes
@@ -114,7 +219,7 @@ class AsyncClient:
 
         async def remove(part: Sequence[str]) -> list[bool | PantlerError | None]:
             request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=part)
-            answer = await self._call(self._cache.BatchDelete(request, timeout=self._timeout_s))
+            answer = await answer_to(self._cache.BatchDelete(request, timeout=self._timeout_s))
             return [
                 from_status(outcome.error) if outcome.HasField("error") else outcome.deleted
                 for outcome in answer.outcomes
@@ -131,28 +236,36 @@ class AsyncClient:
     def _cache(self) -> "cache_pb2_grpc.CacheServiceAsyncStub":
         return cache_pb2_grpc.CacheServiceStub(self._channel)
 
-    async def _call(self, call: Awaitable[T]) -> T:
-        try:
-            return await call
-        except grpc.aio.AioRpcError as exc:
-            raise from_rpc_error(exc) from exc
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Runs what no caller waits for; `close` ends it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _entry(message: cache_pb2.Entry) -> Entry:
+def _entry(hit: cache_pb2.Hit) -> Entry:
+    message = hit.entry
     return Entry(
         value=message.value,
         version=message.version,
         create_time=message.create_time.ToDatetime(UTC),
         expire_time=message.expire_time.ToDatetime(UTC),
         content_type=message.content_type,
+        tags=tuple(message.tags),
+        stale=hit.stale,
     )
 
 
 def _found(outcome: cache_pb2.BatchGetOutcome) -> Entry | PantlerError | None:
     if outcome.HasField("error"):
         return from_status(outcome.error)
-    return _entry(outcome.hit.entry) if outcome.HasField("hit") else None
+    return _entry(outcome.hit) if outcome.HasField("hit") else None
 
 
 def _set_result(message: cache_pb2.SetResponse | cache_pb2.BatchSetOutcome) -> SetResult:
-    return SetResult(version=message.version, expire_time=message.expire_time.ToDatetime(UTC))
+    stored = message.outcome == cache_pb2.SET_OUTCOME_STORED
+    return SetResult(
+        stored=stored,
+        version=message.version,
+        expire_time=message.expire_time.ToDatetime(UTC) if stored else None,
+    )

@@ -18,13 +18,16 @@ A miss is not among them: `get` gives None. `reason` is a name of
 come from Pantler itself (no connection, say).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
-import grpc
+import grpc.aio
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+T = TypeVar("T")
 
 
 class PantlerError(Exception):
@@ -143,13 +146,16 @@ _BY_CODE: dict[int, type[PantlerError]] = {
 }
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> PantlerError:
-    """The error of a call that failed."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it reads what both kinds have
-    if status is None:
-        code: int = error.code().value[0]
-        status = status_pb2.Status(code=code, message=error.details() or error.code().name)
-    return from_status(status)
+async def answer_to(call: Awaitable[T]) -> T:
+    """The answer to a call to the server. Raises the error that it failed with."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as exc:
+        status = rpc_status.from_call(exc)  # type: ignore[arg-type]  # it reads what both kinds have
+        if status is None:
+            code: int = exc.code().value[0]
+            status = status_pb2.Status(code=code, message=exc.details() or exc.code().name)
+        raise from_status(status) from exc
 
 
 def from_status(status: status_pb2.Status) -> PantlerError:

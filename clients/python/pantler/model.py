@@ -12,14 +12,21 @@ class Entry:
     version: int
     """Identifies this write of the key; it says nothing about order."""
     create_time: datetime
+    """How old the value is: when it was stored or, by `get_or_set`, when its fetch began."""
     expire_time: datetime
     content_type: str
+    tags: tuple[str, ...] = ()
+    stale: bool = False
+    """Whether its ttl is over, and it is given for the namespace's grace."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetResult:
-    """What is known of an entry that was stored."""
+    """What a set came to."""
 
+    stored: bool
+    """False if its condition did not hold; then nothing was changed."""
     version: int
-    """As in Entry."""
-    expire_time: datetime
+    """As in Entry; 0 if nothing was stored."""
+    expire_time: datetime | None
+    """None if nothing was stored."""

@@ -1,6 +1,8 @@
 """The command line `pantler`. A file a group of commands; gRPC is imported only by those that
 call."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -8,6 +10,7 @@ import typer
 from pantler_server.cli.admin import namespaces, ping
 from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.config import config_app
+from pantler_server.cli.entry import describe, touch
 from pantler_server.cli.serve import serve
 
 app = typer.Typer(
@@ -49,6 +52,8 @@ app.command()(serve)
 app.command()(get)
 app.command("set")(set_)
 app.command()(delete)
+app.command()(describe)
+app.command()(touch)
 app.command()(ping)
 app.command()(namespaces)
 app.add_typer(config_app, name="config")
@@ -56,4 +61,7 @@ app.add_typer(config_app, name="config")
 
 def main() -> None:
     """The program `pantler`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack what a key has
     app()

@@ -162,6 +162,7 @@ def _as_json(entry: "cache_pb2.Entry") -> dict[str, Any]:
         "create_time": entry.create_time.ToJsonString(),
         "expire_time": entry.expire_time.ToJsonString(),
         "content_type": entry.content_type,
+        "tags": list(entry.tags),
     }
 
 

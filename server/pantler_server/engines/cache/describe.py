@@ -2,7 +2,7 @@
 
 from pantler_server.core.errors import WrongKind
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache import entry, fill_token, keys
+from pantler_server.engines.cache import entry, fill_token, keys, scripts
 from pantler_server.engines.cache.model import Description, MissReason, StoredEntry
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
@@ -28,22 +28,23 @@ async def describe(store: Store, space: Namespace, key: str, deadline: float) ->
     )
     raw, size, left_ms, state, time, tombs, lease_us, failed = await store.call(request, deadline)
     lease_expires_us = int(lease_us or 0)
+    now_us = int(time[0]) * 1_000_000 + int(time[1])
     if not raw:
-        deleted, set_again = tombs
-        if deleted is None or (set_again is not None and set_again > deleted):
-            return Description(False, False, MissReason.UNKNOWN, 0, None, lease_expires_us)
-        # A sequence is the time of its event, but for a clock that stepped back.
-        return Description(False, False, MissReason.DELETED, int(deleted), None, lease_expires_us)
+        # A tombstone's sequence is its time, but for a clock that stepped back. An older one may be
+        # there still, but nothing says then what came after it.
+        deleted, set_again = (int(tomb or 0) for tomb in tombs)
+        if deleted > max(set_again, now_us - scripts.MAX_FILL_MS * 1000):
+            return Description(False, False, MissReason.DELETED, deleted, None, lease_expires_us)
+        return Description(False, False, MissReason.UNKNOWN, 0, None, lease_expires_us)
     if not entry.is_entry(raw):
         raise WrongKind(key)
     header = entry.read_header(raw)
-    now_us = int(time[0]) * 1_000_000 + int(time[1])
     labels = entry.read_labels(raw)
     stored = StoredEntry(
         version=header.version,
         created_us=header.created_us,
         expires_us=header.expires_us,
-        dropped_us=now_us + left_ms * 1000,
+        dropped_us=max(header.expires_us, now_us + left_ms * 1000),
         ttl_us=header.ttl_us,
         sliding=bool(header.flags & entry.SLIDING),
         value_bytes=size - header.header_bytes,

@@ -113,7 +113,7 @@ class Reader:
         raw, state, time = await self._store.call(
             request, deadline, replica=at.space.config.replica_reads
         )
-        return Sight(raw, _view(request, state, time))
+        return Sight(raw or None, _view(request, state, time))  # an empty string holds nothing
 
     async def get_many(
         self, space: Namespace, wanted: Sequence[str], deadline: float
@@ -140,7 +140,7 @@ class Reader:
                 if raw is None and suspicious:
                     seen[index] = at, await self._alone(at, deadline)
                 else:
-                    seen[index] = at, Sight(raw, view)
+                    seen[index] = at, Sight(raw or None, view)
         return [seen[index] for index in range(len(wanted))]
 
     async def _alone(self, at: Place, deadline: float) -> Sight | ServiceError:
