@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,9 @@ def starting_with(*words: str) -> list[list[str]]:
 def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     kinds = {tuple(command[:1]) for command in commands()}
     assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",)}
-    assert len(starting_with("grpcurl")) == 4
+    assert len(starting_with("grpcurl")) == 7
     assert len(starting_with(".venv/bin/pantler", "serve")) == 5
-    assert len(starting_with(".venv/bin/pantler")) == 5 + 5 + 1
+    assert len(starting_with(".venv/bin/pantler")) == 5 + 7 + 1
     targets = {command[1] for command in starting_with("make")}
     assert targets == {"serve", "test", "check", "help"}  # this run is of `make test`
 
@@ -57,15 +58,33 @@ async def run(command: list[str], server: PantlerServer) -> str:
     return out.decode()
 
 
+async def test_the_line_of_python_in_leases_works(server: PantlerServer) -> None:
+    import pantler
+
+    async def fetch_user() -> bytes:
+        return b"Ada"
+
+    [line] = blocks("python", (ROOT / "docs/leases.md").read_text())
+    body = line.replace("\n", "\n    ")
+    names = {"timedelta": timedelta, "fetch_user": fetch_user}
+    exec(f"async def call(client):\n    {body}\n    return value", names)
+    async with pantler.AsyncClient(server.address) as client:
+        assert await names["call"](client) == b"Ada"  # type: ignore[operator]
+
+
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
-    listed, stored, found, deleted = [
-        await run(command, server) for command in starting_with("grpcurl")
-    ]
+    *calls, fill = starting_with("grpcurl")
+    listed, *answers = [await run(command, server) for command in calls]
+    stored, found, refused, deleted, leased = map(json.loads, answers)
     assert "pantler.v1.CacheService" in listed
-    assert json.loads(stored)["outcome"] == "SET_OUTCOME_STORED"
-    assert json.loads(found)["hit"]["entry"]["value"] == "QWRh"
-    assert json.loads(deleted) == {"deleted": True}
+    assert stored["outcome"] == "SET_OUTCOME_STORED"
+    assert found["hit"]["entry"]["value"] == "QWRh"
+    assert refused["outcome"] == "SET_OUTCOME_CONDITION_NOT_MET"
+    assert deleted == {"deleted": True}
+    token = leased["miss"]["lease"]["token"]
+    filled = await run([word.replace("TOKEN", token) for word in fill], server)
+    assert json.loads(filled)["outcome"] == "SET_OUTCOME_STORED"
 
 
 async def test_the_command_line_works(server: PantlerServer) -> None:
@@ -77,9 +96,11 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
     outputs = [await run(command, server) for command in calls]
     assert outputs[0].startswith("stored, version ")
     assert outputs[1] == "Ada"
-    assert outputs[2] == "42: deleted\n"
-    assert "ready" in outputs[3]
-    assert "users" in outputs[4]
+    assert outputs[2].startswith("touched, expires ")
+    assert outputs[3].startswith("state         found\n")
+    assert outputs[4] == "42: deleted\n"
+    assert "ready" in outputs[5]
+    assert "users" in outputs[6]
 
 
 @pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
