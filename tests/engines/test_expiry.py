@@ -9,6 +9,7 @@ from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import entry, fill_token, scripts
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.model import Hit, Miss, MissReason
+from pantler_server.engines.cache.stats import FIELDS, CacheStats
 from pantler_server.store.store import Store
 
 from tests.engines.caller import Caller, granted, on, value
@@ -205,6 +206,28 @@ async def test_describe_tells_of_the_lease_and_of_lost_marks(one: Caller, store:
     await one.set("k")
     await on(store, one, "marks", "k", "DEL")
     assert (await one.describe("k")).miss_reason is MissReason.HIDDEN_BY_NAMESPACE
+
+
+async def test_what_reads_and_fills_came_to_is_counted(graced: Caller, stats: CacheStats) -> None:
+    await graced.set("k", ttl_ms=10)
+    await graced.get("k")
+    await asyncio.sleep(0.03)
+    await graced.get("k")
+    token = granted(await graced.ask("k", accept_stale=True))
+    await graced.delete("k")
+    await graced.fill("k", token)
+    now = dict(zip(FIELDS, stats.of(graced.space.name).values(), strict=True))
+    assert {
+        field: now[field] - before[field] for field in FIELDS if now[field] != before[field]
+    } == {
+        "sets": 1,
+        "hits": 1,
+        "misses_expired": 1,
+        "stale_hits": 1,
+        "leases": 1,
+        "deletes": 1,
+        "fills_lost": 1,
+    }
 
 
 def test_the_header_is_as_documented(space: Namespace) -> None:
