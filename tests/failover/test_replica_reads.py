@@ -5,14 +5,15 @@ import asyncio
 import pytest
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.engines.cache.model import Hit, NewEntry
+from pantler_server.engines.cache.model import Hit, Miss, NewEntry
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
 
+from tests.engines.caller import FILL_LOST, Caller, value
 from tests.servers.cluster import ClusterGroup
 from tests.servers.sentinel import SERVICE, SentinelGroup
-from tests.servers.valkey import ValkeyServer
+from tests.servers.valkey import ValkeyServer, free_port
 
 
 def _soon() -> float:
@@ -57,3 +58,29 @@ async def test_replicas_answer_reads_of_a_namespace_that_allows_it(
             await asyncio.sleep(0.01)
     assert isinstance(await engine.get(near, "k", _soon()), Hit)
     await store.stop()
+
+
+async def test_a_replica_that_is_behind_misleads_no_lease_and_no_fill() -> None:
+    async with SentinelGroup() as group:
+        sentinel = {"nodes": group.addresses, "service": SERVICE}
+        store = open_store("cache", RedisConfig.model_validate({"sentinel": sentinel}), None)
+        await store.start()
+        settings = Settings.model_validate({"namespaces": {"near": {"replica_reads": True}}})
+        space = await NamespaceEngine(store, store, settings).resolve("near", _soon())
+        near = Caller(CacheEngine(store, CacheStats(store)), space)
+        primary = await group.primary()
+        [replica] = [one for one in group.servers if one is not primary]
+        async with asyncio.timeout(10):
+            before = await _gets([replica])
+            while await _gets([replica]) == before:
+                await near.get("nothing")
+        await replica.execute("REPLICAOF", "127.0.0.1", free_port())  # it hears nothing any more
+
+        await near.set("k", b"new")
+        behind = await near.get("k")
+        assert isinstance(behind, Miss)
+        assert await near.fill("k", behind.fill_token) is FILL_LOST
+        for wait_ms in (0, 4_000):
+            async with asyncio.timeout(0.5):
+                assert value(await near.ask("k", wait_ms=wait_ms)) == b"new"
+        await store.stop()

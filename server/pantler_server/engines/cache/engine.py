@@ -75,7 +75,7 @@ class CacheEngine:
         """One entry. One round trip, or two; with a lease that another holds, as long as the ask
         says."""
         at = Place(space, key, *keys.place(space, key))
-        sight = await self._reader.get(at, deadline)
+        sight = await self._reader.get(at, deadline, replica=space.config.replica_reads)
         found = judge(sight, at, accept_stale=accept_stale)
         if not _is_final(at, sight, found, ask, accept_stale):
             found = await self._follow_up(at, sight, found, deadline, ask, accept_stale)
@@ -137,7 +137,8 @@ class CacheEngine:
             waited = await self._rooms.wait(at, sight, ask, until, accept_stale=accept_stale)
             return found if waited is None else waited
         while (grant := await self._leases.take(at, sight, ask, deadline)) is None:
-            sight = await self._reader.get(at, deadline)  # another entry is there by now
+            # The primary has another entry, by now or since a replica that is behind was read.
+            sight = await self._reader.get(at, deadline)
             found = judge(sight, at, accept_stale=accept_stale)
             if isinstance(found, Hit) and not found.stale:
                 return found

@@ -21,7 +21,7 @@ local failed = seen ~= '' and redis.call('GET', failure) == seen and 1 or 0
 local held = redis.call('HMGET', lease, 'id', 'holder', 'stamp', 'issued_us', 'expires_us')
 if held[1] then
   local granted = held[2] == holder and 1 or 0
-  if granted == 0 and channel ~= '' then
+  if channel ~= '' then
     redis.call('HSET', lease, '>' .. channel, '')
   end
   return {granted, held[1], held[2], held[3], held[4], held[5], failed}

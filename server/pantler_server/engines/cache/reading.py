@@ -105,14 +105,12 @@ class Reader:
         self._store = store
         self._mark_reads: dict[bytes, bytes] = {}
 
-    async def get(self, at: Place, deadline: float) -> Sight:
-        """One key. One round trip."""
+    async def get(self, at: Place, deadline: float, *, replica: bool = False) -> Sight:
+        """One key. One round trip, to a replica that may be behind if that is allowed."""
         partition = at.partition
         commands = (pack("GET", at.entry), self._read_marks(partition), _TIME)
         request = Request(partition.slot, commands, at.key, repeatable=True)
-        raw, state, time = await self._store.call(
-            request, deadline, replica=at.space.config.replica_reads
-        )
+        raw, state, time = await self._store.call(request, deadline, replica=replica)
         return Sight(raw or None, _view(request, state, time))  # an empty string holds nothing
 
     async def get_many(
