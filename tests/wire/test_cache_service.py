@@ -1,6 +1,7 @@
 """CacheService through a real channel: meanings, limits and error details."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -236,6 +237,23 @@ async def test_errors_carry_the_callers_request_id(cache: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await cache.Get(cache_pb2.GetRequest(), metadata=(("x-request-id", "abc-123"),))
     assert details(failed.value)["RequestInfo"].request_id == "abc-123"
+
+
+async def test_thousands_of_calls_at_once_are_taken(server: PantlerServer, namespace: str) -> None:
+    """More than gRPC's own bounds on calls that it has not handed out, 1,000 and 3,000."""
+    request = cache_pb2.GetRequest(namespace=namespace, key="k")
+    async with AsyncExitStack() as stack:
+        # Channels with an argument of their own share no connection.
+        channels = [
+            await stack.enter_async_context(
+                grpc.aio.insecure_channel(server.address, options=(("number", number),))
+            )
+            for number in range(8)
+        ]
+        stubs: list[Any] = [cache_pb2_grpc.CacheServiceStub(channel) for channel in channels]
+        calls = [stub.Get(request, timeout=60) for stub in stubs for _ in range(700)]
+        answers = await asyncio.gather(*calls)
+    assert all(answer.HasField("miss") for answer in answers)
 
 
 async def test_a_thousand_calls_at_once_are_answered(cache: Any, namespace: str) -> None:

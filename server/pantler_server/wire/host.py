@@ -99,6 +99,10 @@ def _options(settings: Settings) -> Sequence[tuple[str, Any]]:
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # gRPC cancels calls at random from 1,000 on that it has not handed out yet, as when many
+        # miss a key at once; the bound on calls is `maximum_concurrent_rpcs`, which says so.
+        ("grpc.server.max_pending_requests", settings.max_concurrent_calls),
+        ("grpc.server.max_pending_requests_hard_limit", settings.max_concurrent_calls),
         ("grpc.max_connection_age_ms", age_ms),
         ("grpc.max_connection_age_grace_ms", int(settings.drain_timeout.total_seconds() * 1000)),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MIN_MS),

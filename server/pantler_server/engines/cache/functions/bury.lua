@@ -14,20 +14,17 @@ local function bury(marks, state, tombstones, now_us, member)
   redis.call('HSET', marks, 'state',
     string.sub(state, 1, 8) .. struct.pack('<I8', seq) .. string.sub(state, 17))
   redis.call('ZADD', tombstones, string.format('%.0f', seq), member)
-  -- Every sixteenth event forgets up to 64, so the rest are cheap, the zset keeps to its bound but
-  -- for a few, and what a burst left goes without a long stop.
-  if seq % 16 ~= 0 then
+  -- One event in 64 forgets up to 256: so the others are cheap, the zset keeps to its bound but for
+  -- a few hundred, and what a burst left goes without a long stop.
+  if seq % 64 ~= 0 then
     return
   end
-  local excess = redis.call('ZCARD', tombstones) - 1 - MAX_TOMBSTONES
-  local oldest = redis.call('ZRANGE', tombstones, 1, 64, 'WITHSCORES')
-  local forgotten = 0
-  while forgotten * 2 < #oldest
-    and (forgotten < excess or tonumber(oldest[forgotten * 2 + 2]) < now_us - MAX_FILL_US) do
-    forgotten = forgotten + 1
-  end
+  local too_old = redis.call('ZCOUNT', tombstones, '-inf', now_us - MAX_FILL_US) - 1
+  local too_many = redis.call('ZCARD', tombstones) - 1 - MAX_TOMBSTONES
+  local forgotten = math.min(256, math.max(too_old, too_many))
   if forgotten > 0 then
+    local newest = redis.call('ZRANGE', tombstones, forgotten, forgotten, 'WITHSCORES')
     redis.call('ZREMRANGEBYRANK', tombstones, 1, forgotten)
-    redis.call('ZADD', tombstones, oldest[forgotten * 2], '')
+    redis.call('ZADD', tombstones, newest[2], '')
   end
 end

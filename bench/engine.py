@@ -1,0 +1,53 @@
+"""The cache engine in the benchmark's own process, as a worker has it."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pantler_server.core.config import LogConfig, RedisConfig, Settings
+from pantler_server.core.logs import configure_logs
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.store.open import open_store
+from pantler_server.store.store import Store
+from pantler_server.worker import GC_THRESHOLD
+
+TIMEOUT_S = 60.0  # beyond what a call takes: only a defect meets it
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEngine:
+    """The engine with what its calls need."""
+
+    cache: CacheEngine
+    store: Store
+    namespaces: NamespaceEngine
+
+    async def namespace(self, name: str) -> Namespace:
+        return await self.namespaces.resolve(name, deadline())
+
+
+def deadline() -> float:
+    return asyncio.get_running_loop().time() + TIMEOUT_S
+
+
+@asynccontextmanager
+async def open_engine(redis_socket: str) -> AsyncIterator[OpenEngine]:
+    """An engine that has started, on the Valkey behind a socket."""
+    configure_logs(LogConfig(level="warning"))  # that Redis is connected is no news here
+    store = open_store("cache", RedisConfig(), Path(redis_socket))
+    cache = CacheEngine(store, CacheStats(store))
+    await store.start()
+    cache.start()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+    try:
+        yield OpenEngine(cache, store, NamespaceEngine(store, store, Settings()))
+    finally:
+        await cache.stop()
+        await store.stop()
