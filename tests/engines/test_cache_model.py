@@ -1,0 +1,459 @@
+"""The cache engine against a model of its contract (proto/pantler/v1/cache.proto): whatever callers
+do, in whatever order and through whichever worker, each answer is one that the model allows.
+
+One call at a time: the subject is what a call leaves behind for those after it. Draws never depend
+on answers, since these depend on the time, and Hypothesis could not repeat an example otherwise.
+
+Redis's clock is this machine's, so an answer is judged by two readings of it, before the call and
+after it. What ends between the two may be said to be over or not; all else is judged strictly.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+import uvloop
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from pantler_server.core.errors import LeaseLost
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cache import fill_token
+from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.model import Condition, Hit, Miss, MissReason
+from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.store.open import open_store
+from pantler_server.store.store import Store
+
+from tests.engines.caller import CONDITION_NOT_MET, FILL_LOST, STORED, Caller, lease_token
+from tests.servers.valkey import ValkeyServer
+
+SHORT_MS = 10  # a ttl whose end `wait` waits for
+LONG_MS = 600_000  # a ttl whose end no example sees; the longest of a lease
+GRAIN_US = 2_000  # Redis drops a key within 1 ms of its expiry, and a script takes its time
+NO_VERSION = 1  # of 2**63 versions, one that no entry will have
+
+AT_ONCE = 1e-9  # a refresh ratio: the next read finds the refresh due
+NAMESPACES: dict[str, dict[str, Any]] = {
+    "plain": {"refresh_ratio": 1},
+    "refreshed": {"refresh_ratio": AT_ONCE},
+    "graced": {"stale_while_revalidate": "1h", "refresh_ratio": 1},
+    "guarded": {"stale_if_error": "1h", "refresh_ratio": AT_ONCE},
+}
+
+KEYS = ("a", "b")
+
+T = TypeVar("T")
+_numbers = count()
+
+
+class Moment(NamedTuple):
+    """When a call was under way (Unix us)."""
+
+    before_us: int
+    after_us: int
+
+    @property
+    def span_us(self) -> range:
+        return range(self.before_us, self.after_us + 1)
+
+    def precedes(self, end_us: int) -> set[bool]:
+        """Whether the call is before this end: one answer, or both where either may be true."""
+        return {self.before_us - GRAIN_US < end_us, self.after_us + GRAIN_US < end_us}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was stored last, if it was not deleted since."""
+
+    value: bytes
+    version: int
+    created_us: range
+    expires_us: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The lease that was given last, if nothing but time has ended it since."""
+
+    id: bytes
+    holder: str
+    granted_us: range
+    expires_us: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """A read that gave a token."""
+
+    token: str
+    began_us: range
+    changes: int
+    """How often the key had been changed."""
+    lease_id: bytes | None
+
+
+@dataclass
+class Key:
+    """What became of a key, and what is true of it at a moment: a set of one answer, or of both
+    where something ends in that moment."""
+
+    space: Namespace
+    entry: Entry | None = None
+    lease: Lease | None = None
+    lease_ids: set[bytes] = field(default_factory=set)
+    """Those of all leases that were ever given."""
+    changes: int = 0
+    """How often it was set or deleted."""
+    versions: list[int] = field(default_factory=list)
+    """All that it ever had."""
+    reads: list[Read] = field(default_factory=list)
+    """All that gave a token."""
+    failed_version: int = 0
+    """That of the entry whose holder could not fetch it anew."""
+
+    def fresh(self, moment: Moment) -> set[bool]:
+        """Whether a Get that accepts no stale entry gives one."""
+        return {False} if self.entry is None else moment.precedes(self.entry.expires_us)
+
+    def met(self, condition: Condition | int | None, moment: Moment) -> set[bool]:
+        """Whether a condition holds."""
+        match condition:
+            case None:
+                return {True}
+            case Condition.PRESENT:
+                return self.fresh(moment)
+            case Condition.ABSENT:
+                return {not fresh for fresh in self.fresh(moment)}
+            case version:
+                same = self.entry is not None and self.entry.version == version
+                return {fresh and same for fresh in self.fresh(moment)}
+
+    def leased(self, moment: Moment) -> set[bool]:
+        """Whether somebody holds the lease."""
+        return {False} if self.lease is None else moment.precedes(self.lease.expires_us)
+
+    def held(self, lease_id: bytes, moment: Moment) -> set[bool]:
+        """Whether that somebody has this very lease."""
+        same = self.lease is not None and self.lease.id == lease_id
+        return {leased and same for leased in self.leased(moment)}
+
+    def lost(self, read: Read | None, moment: Moment) -> set[bool]:
+        """Whether a fill that began with the read is refused."""
+        if read is None:
+            return {False}
+        if read.lease_id is not None:
+            return {not held for held in self.held(read.lease_id, moment)}
+        return {read.changes != self.changes}
+
+    def change(self, entry: Entry | None) -> None:
+        """It was set or deleted."""
+        self.entry, self.lease = entry, None
+        self.changes += 1
+
+    def note_token(self, found: Hit | Miss, began_us: range, lease_id: bytes | None) -> None:
+        if found.fill_token:
+            self.reads.append(Read(found.fill_token, began_us, self.changes, lease_id))
+
+    def version(self, age: int) -> int:
+        """The version of the last Set for 1, of the one before it for 2."""
+        return self.versions[-age] if age <= len(self.versions) else NO_VERSION
+
+    def read(self, age: int | None) -> Read | None:
+        """The last read that gave a token for 1, the one before it for 2."""
+        return None if age is None or age > len(self.reads) else self.reads[-age]
+
+    def gives_stale(self) -> bool:
+        """Whether the entry is for those who accept stale ones, when it has expired."""
+        if self.entry is None:
+            return False
+        failed = self.entry.version == self.failed_version
+        return self.space.stale_while_revalidate_us > 0 or (
+            failed and self.space.stale_if_error_us > 0
+        )
+
+    def miss_reasons(self) -> set[MissReason]:
+        """Why a Get may say that it gives nothing."""
+        if self.entry is None:
+            return {MissReason.UNKNOWN}
+        if self.space.grace_ms:
+            return {MissReason.EXPIRED}
+        return {MissReason.EXPIRED, MissReason.UNKNOWN}  # Redis is about to drop it, or has
+
+    def judge_read(self, found: Hit | Miss, moment: Moment, accept_stale: bool) -> None:
+        """What a Get gives, but for a lease."""
+        assert is_fresh(found) in self.fresh(moment)
+        if isinstance(found, Hit):
+            assert self.entry is not None
+            assert (found.value, found.version) == (self.entry.value, self.entry.version)
+            assert found.created_us in self.entry.created_us
+            assert found.expires_us == self.entry.expires_us
+        else:
+            assert found.reason in self.miss_reasons()
+        if not is_fresh(found):
+            assert found.fill_token
+            assert isinstance(found, Hit) == (accept_stale and self.gives_stale())
+
+    def offers_lease(self, found: Hit | Miss) -> bool:
+        """Whether one caller that asks gets the lease."""
+        return not is_fresh(found) or self.space.config.refresh_ratio == AT_ONCE
+
+    def judge_lease(self, given: Lease, moment: Moment) -> Lease:
+        """A lease that a Get gives, as of now: a new one, or the same again for its holder."""
+        if self.lease is not None and self.lease.id == given.id:
+            assert True in self.leased(moment)
+            assert self.lease.holder == given.holder
+            assert self.lease.expires_us == given.expires_us
+            return self.lease
+        assert False in self.leased(moment)
+        assert given.id not in self.lease_ids
+        self.lease_ids.add(given.id)
+        self.lease = given
+        return given
+
+
+@dataclass(frozen=True)
+class Worker:
+    """An engine on a connection of its own."""
+
+    store: Store
+    engine: CacheEngine
+
+    @classmethod
+    async def start(cls, url: str) -> "Worker":
+        store = open_store("cache", RedisConfig(url=url), None)
+        await store.start()
+        engine = CacheEngine(store, CacheStats(store))
+        engine.start()
+        return cls(store, engine)
+
+    async def stop(self) -> None:
+        await self.engine.stop()
+        await self.store.stop()
+
+    async def caller(self, name: str, config: dict[str, Any]) -> Caller:
+        configured = Settings(namespace_defaults=NamespaceConfig.model_validate(config))
+        namespaces = NamespaceEngine(self.store, self.store, configured)
+        deadline = asyncio.get_running_loop().time() + 5
+        return Caller(self.engine, await namespaces.resolve(name, deadline))
+
+
+BY = st.sampled_from([0, 1])  # one caller or the other
+KEY = st.sampled_from(["a", "a", "b"])
+TTL_MS = st.sampled_from([SHORT_MS, LONG_MS])
+HOLDER = st.sampled_from(["one", "other"])
+AGE = st.sampled_from([1, 1, 2, 3])  # of a version or a read, as `Key` counts them
+CONDITION = st.sampled_from([*Condition, 1, 2])
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Any calls, each through any worker, in a namespace that nobody has used."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, workers: Sequence[Worker]) -> None:
+        super().__init__()
+        self.loop = loop
+        self.workers = workers
+        self.soon_us = 0  # the end of what had a short ttl last
+        self.values = count()
+
+    @initialize(kind=st.sampled_from(sorted(NAMESPACES)))
+    def open(self, kind: str) -> None:
+        name, config = f"model{next(_numbers)}", NAMESPACES[kind]
+        self.callers = [
+            self.loop.run_until_complete(worker.caller(name, config)) for worker in self.workers
+        ]
+        self.keys = {key: Key(self.callers[0].space) for key in KEYS}
+
+    @rule(by=BY, key=KEY, accept_stale=st.booleans())
+    def get(self, by: int, key: str, accept_stale: bool) -> None:
+        known = self.keys[key]
+        found, moment = self.do(self.callers[by].get(key, accept_stale=accept_stale))
+        known.judge_read(found, moment, accept_stale)
+        assert found.lease is None
+        known.note_token(found, moment.span_us, None)
+
+    @rule(by=BY, key=KEY, holder=HOLDER, ttl_ms=TTL_MS, accept_stale=st.booleans())
+    def ask(self, by: int, key: str, holder: str, ttl_ms: int, accept_stale: bool) -> None:
+        """A Get that asks for the lease."""
+        known = self.keys[key]
+        call = self.callers[by].ask(key, holder=holder, ttl_ms=ttl_ms, accept_stale=accept_stale)
+        found, moment = self.do(call)
+        known.judge_read(found, moment, accept_stale)
+        if found.lease is not None:
+            assert found.lease.token == found.fill_token
+            lease_id = lease_token(found.lease.token).lease_id
+            given = Lease(lease_id, holder, moment.span_us, found.lease.expires_us)
+            lease = known.judge_lease(given, moment)
+            if lease is given:
+                self.judge_end(lease.expires_us, moment, ttl_ms)
+            known.note_token(found, lease.granted_us, lease.id)
+            return
+        if known.offers_lease(found):
+            assert True in known.leased(moment)
+            assert known.lease is not None
+            assert known.lease.holder != holder
+        known.note_token(found, moment.span_us, None)
+
+    @rule(by=BY, key=KEY, ttl_ms=TTL_MS)
+    def set(self, by: int, key: str, ttl_ms: int) -> None:
+        self.store(by, key, ttl_ms, None, None)
+
+    @rule(by=BY, key=KEY, ttl_ms=TTL_MS, condition=CONDITION)
+    def set_if(self, by: int, key: str, ttl_ms: int, condition: Condition | int) -> None:
+        self.store(by, key, ttl_ms, condition, None)
+
+    @rule(by=BY, key=KEY, ttl_ms=TTL_MS, condition=st.none() | CONDITION, read=AGE)
+    def fill(
+        self, by: int, key: str, ttl_ms: int, condition: Condition | int | None, read: int
+    ) -> None:
+        """A Set with the token of a read, if there is such a read."""
+        self.store(by, key, ttl_ms, condition, self.keys[key].read(read))
+
+    @rule(by=BY, key=KEY, age=st.sampled_from([None, 1, 2]))
+    def delete(self, by: int, key: str, age: int | None) -> None:
+        known = self.keys[key]
+        if age is None:
+            deleted, moment = self.do(self.callers[by].delete(key))
+            assert deleted in known.fresh(moment)
+        else:
+            version = known.version(age)
+            deleted, moment = self.do(self.callers[by].delete(key, version))
+            assert deleted in known.met(version, moment)
+        if deleted or age is None:
+            known.change(None)
+
+    @rule(by=BY, key=KEY, ttl_ms=TTL_MS)
+    def touch(self, by: int, key: str, ttl_ms: int) -> None:
+        known = self.keys[key]
+        expires_us, moment = self.do(self.callers[by].touch(key, ttl_ms))
+        assert (expires_us is not None) in known.fresh(moment)
+        if expires_us is not None:
+            assert known.entry is not None
+            self.judge_end(expires_us, moment, ttl_ms)
+            known.entry = replace(known.entry, expires_us=expires_us)
+
+    @rule(by=BY, key=KEY, read=AGE, failed=st.booleans())
+    def release(self, by: int, key: str, read: int, failed: bool) -> None:
+        known = self.keys[key]
+        began = known.read(read)
+        if began is None or began.lease_id is None:
+            return
+        released, moment = self.do(self.callers[by].release(key, began.token, failed=failed))
+        assert released in known.held(began.lease_id, moment)
+        if released:
+            known.lease = None
+            if failed and known.entry is not None:
+                known.failed_version = known.entry.version
+
+    @rule(by=BY, key=KEY, read=AGE, ttl_ms=TTL_MS)
+    def extend(self, by: int, key: str, read: int, ttl_ms: int) -> None:
+        known = self.keys[key]
+        began = known.read(read)
+        if began is None or began.lease_id is None:
+            return
+        call = extend_or_lose(self.callers[by], key, began.token, ttl_ms)
+        expires_us, moment = self.do(call)
+        assert (expires_us is not None) in known.held(began.lease_id, moment)
+        if expires_us is not None:
+            assert known.lease is not None
+            self.judge_end(expires_us, moment, ttl_ms)
+            known.lease = replace(known.lease, expires_us=expires_us)
+
+    @rule()
+    def wait(self) -> None:
+        """Until all is over that had a short ttl, be it for a moment."""
+        self.loop.run_until_complete(
+            asyncio.sleep(max(0, self.soon_us + GRAIN_US - clock_us()) / 1e6)
+        )
+
+    def store(
+        self, by: int, key: str, ttl_ms: int, condition: Condition | int | None, read: Read | None
+    ) -> None:
+        known, value = self.keys[key], b"%d" % next(self.values)
+        if isinstance(condition, int):
+            condition = known.version(condition)
+        token = None if read is None else fill_token.read(read.token)
+        call = self.callers[by].set(key, value, ttl_ms=ttl_ms, condition=condition, token=token)
+        result, moment = self.do(call)
+        assert result.outcome in {
+            FILL_LOST if lost else STORED if met else CONDITION_NOT_MET
+            for lost in known.lost(read, moment)
+            for met in known.met(condition, moment)
+        }
+        if result.outcome is STORED:
+            assert result.version not in known.versions
+            self.judge_end(result.expires_us, moment, ttl_ms)
+            created_us = moment.span_us if read is None else read.began_us
+            known.change(Entry(value, result.version, created_us, result.expires_us))
+            known.versions.append(result.version)
+
+    def do(self, call: Coroutine[None, None, T]) -> tuple[T, Moment]:
+        before_us = clock_us()
+        answer = self.loop.run_until_complete(call)
+        return answer, Moment(before_us, clock_us())
+
+    def judge_end(self, end_us: int, moment: Moment, ttl_ms: int) -> None:
+        """The end of something that begins now, or lasts for another ttl from now on."""
+        assert end_us - ttl_ms * 1000 in moment.span_us
+        if ttl_ms == SHORT_MS:
+            self.soon_us = end_us
+
+
+def clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def is_fresh(found: Hit | Miss) -> bool:
+    return isinstance(found, Hit) and not found.stale
+
+
+async def extend_or_lose(caller: Caller, key: str, token: str, ttl_ms: int) -> int | None:
+    """None: the lease is over."""
+    with suppress(LeaseLost):
+        return await caller.extend(key, token, ttl_ms)
+    return None
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop of our own: Hypothesis is not asynchronous, and steps the machine from outside."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        yield runner.get_loop()
+
+
+@pytest.fixture(scope="module")
+def workers(loop: asyncio.AbstractEventLoop, valkey: ValkeyServer) -> Iterator[list[Worker]]:
+    started = [loop.run_until_complete(Worker.start(valkey.url)) for _ in range(2)]
+    yield started
+    for worker in started:
+        loop.run_until_complete(worker.stop())
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_workers_that_share_nothing_but_redis_keep_the_contract(
+    loop: asyncio.AbstractEventLoop, workers: list[Worker], apart: bool
+) -> None:
+    both = [workers[0], workers[-1 if apart else 0]]
+    machine: Any = partial(CacheMachine, loop, both)  # any factory will do
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=120,
+            stateful_step_count=80,
+            deadline=None,  # real servers and real expiry take their time
+            derandomize=True,  # a failure can be repeated
+        ),
+    )
