@@ -260,11 +260,10 @@ def batch_get_response(found: Sequence[Hit | Miss | ServiceError]) -> cache_pb2.
     response = cache_pb2.BatchGetResponse()
     add = response.outcomes.add
     for one in found:
-        outcome = add()
         if isinstance(one, ServiceError):
-            outcome.error.CopyFrom(status_of(one))
+            add().error.CopyFrom(status_of(one))
         else:
-            _fill(outcome, one)
+            _fill(add(), one)
     return response
 
 

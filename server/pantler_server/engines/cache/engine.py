@@ -29,7 +29,14 @@ from pantler_server.engines.cache.model import (
     SetResult,
     Size,
 )
-from pantler_server.engines.cache.reading import Place, Reader, Sight, judge, kept_for_errors
+from pantler_server.engines.cache.reading import (
+    Place,
+    Reader,
+    Sight,
+    judge,
+    kept_for_errors,
+    plain_hit,
+)
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.cache.waiting import WaitingRooms
 from pantler_server.store.link import Reply
@@ -76,10 +83,14 @@ class CacheEngine:
         says."""
         at = Place(space, key, *keys.place(space, key))
         sight = await self._reader.get(at, deadline, replica=space.config.replica_reads)
+        stats = self._stats.of(space.name)
+        if sight.raw and (hit := plain_hit(sight.raw, sight.view, _left_ratio(space, ask))):
+            stats.hits += 1
+            return hit
         found = judge(sight, at, accept_stale=accept_stale)
         if not _is_final(at, sight, found, ask, accept_stale):
             found = await self._follow_up(at, sight, found, deadline, ask, accept_stale)
-        self._stats.of(space.name).count_read(found)
+        stats.count_read(found)
         return found
 
     async def get_many(
@@ -92,30 +103,64 @@ class CacheEngine:
         accept_stale: bool = False,
     ) -> list[Hit | Miss | ServiceError]:
         """Entries in the order asked, each as `get` gives it, side by side."""
-        results: list[Hit | Miss | ServiceError] = []
-        unfinished: dict[int, asyncio.Task[Hit | Miss]] = {}
-        for at, sight in await self._reader.get_many(space, wanted, deadline):
-            if isinstance(sight, ServiceError):
-                results.append(sight)
+        results: list[Hit | Miss | ServiceError | None] = [None] * len(wanted)
+        hits = 0
+        others: list[tuple[int, Place, Sight]] = []
+        left_ratio = _left_ratio(space, ask)
+        for group, seen in await self._reader.get_many(space, wanted, deadline):
+            if isinstance(seen, ServiceError):
+                for index in group.indexes:
+                    results[index] = seen
                 continue
+            raws, view = seen
+            for index, place, raw in zip(group.indexes, group.places, raws, strict=True):
+                if isinstance(raw, ServiceError):
+                    results[index] = raw
+                elif raw and (hit := plain_hit(raw, view, left_ratio)):
+                    results[index] = hit
+                    hits += 1
+                else:
+                    at = Place(space, wanted[index], group.partition, place)
+                    others.append((index, at, Sight(raw or None, view)))
+        self._stats.of(space.name).hits += hits
+        if others:
+            await self._get_others(space, others, results, deadline, ask, accept_stale)
+        return results  # type: ignore[return-value]  # each key is in one group
+
+    async def _get_others(
+        self,
+        space: Namespace,
+        others: Sequence[tuple[int, Place, Sight]],
+        results: list[Hit | Miss | ServiceError | None],
+        deadline: float,
+        ask: LeaseAsk | None,
+        accept_stale: bool,
+    ) -> None:
+        """What is no plain hit of a batch; into `results`, by its index."""
+        unfinished: dict[int, asyncio.Task[Hit | Miss]] = {}
+        ends: dict[int, Hit | Miss | BaseException] = {}
+        for index, at, sight in others:
             try:
                 found = judge(sight, at, accept_stale=accept_stale)
             except ServiceError as error:
-                results.append(error)
+                ends[index] = error
                 continue
-            if not _is_final(at, sight, found, ask, accept_stale):
-                unfinished[len(results)] = asyncio.create_task(
+            if _is_final(at, sight, found, ask, accept_stale):
+                ends[index] = found
+            else:
+                unfinished[index] = asyncio.create_task(
                     self._follow_up(at, sight, found, deadline, ask, accept_stale)
                 )
-            results.append(found)
-        if unfinished:
-            ends = await asyncio.gather(*unfinished.values(), return_exceptions=True)
-            for index, end in zip(unfinished, ends, strict=True):
-                if isinstance(end, BaseException) and not isinstance(end, ServiceError):
+        finished = await asyncio.gather(*unfinished.values(), return_exceptions=True)
+        ends.update(zip(unfinished, finished, strict=True))
+        stats = self._stats.of(space.name)
+        for index, end in ends.items():
+            if isinstance(end, BaseException):
+                if not isinstance(end, ServiceError):
                     raise end
-                results[index] = end
-        self._stats.of(space.name).count_reads(results)
-        return results
+            else:
+                stats.count_read(end)
+            results[index] = end
 
     async def _follow_up(
         self,
@@ -160,7 +205,7 @@ class CacheEngine:
             [expires_us] = await self._store.call(request, deadline)
             if expires_us:
                 found = found._replace(expires_us=expires_us)
-        if ask is not None and _is_due(sight, at.space.config.refresh_ratio):
+        if ask is not None and _is_due(sight, _left_ratio(at.space, ask)):
             grant = await self._leases.take(at, sight, ask, deadline)
             if grant is not None and grant.lease is not None:
                 found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
@@ -281,28 +326,32 @@ class CacheEngine:
         return self._stats.of(space.name), deployment, size
 
 
+def _left_ratio(space: Namespace, ask: LeaseAsk | None) -> float:
+    """The share of its ttl below which a fresh entry is offered for refresh: none to who does not
+    ask."""
+    return 0.0 if ask is None else 1 - space.config.refresh_ratio
+
+
 def _is_final(
     at: Place, sight: Sight, found: Hit | Miss, ask: LeaseAsk | None, accept_stale: bool
 ) -> bool:
     """Whether a read needs nothing more; nearly all don't."""
     if isinstance(found, Hit) and not found.stale:
-        if ask is not None and _is_due(sight, at.space.config.refresh_ratio):
-            return False
-        return not _is_sliding(sight)
+        return not _is_due(sight, _left_ratio(at.space, ask)) and not _is_sliding(sight)
     return ask is None and not (accept_stale and kept_for_errors(sight, at.space))
 
 
 def _is_sliding(sight: Sight) -> bool:
     """Whether a fresh entry is to be given its ttl again by this read."""
     assert sight.raw is not None
-    return bool(sight.raw[1] & entry.SLIDING) and _is_due(sight, SLIDE_RATIO)
+    return bool(sight.raw[1] & entry.SLIDING) and _is_due(sight, 1 - SLIDE_RATIO)
 
 
-def _is_due(sight: Sight, ratio: float) -> bool:
-    """Whether this share of a fresh entry's ttl is over; never for a ratio of 1."""
+def _is_due(sight: Sight, left_ratio: float) -> bool:
+    """Whether at most this share of a fresh entry's ttl is left."""
     assert sight.raw is not None
     header = entry.read_header(sight.raw)
-    return header.expires_us - sight.view.now_us <= header.ttl_us * (1 - ratio)
+    return header.expires_us - sight.view.now_us <= header.ttl_us * left_ratio
 
 
 def _new_version() -> int:

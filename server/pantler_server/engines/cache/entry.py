@@ -24,6 +24,12 @@ FORMAT = 0xC1
 SLIDING = 1
 HEADER_BYTES = 52
 
+PLAIN = bytes((FORMAT, 0, HEADER_BYTES, 0))
+"""How an entry begins that has no flags and no labels."""
+
+PLAIN_HEADER = Struct("<4sQ8s8xQQQ")
+"""What `PLAIN` is compared with; then version, generation, created, expiry and ttl."""
+
 HEADER = Struct("<xBHQ8sQQQQ")
 """Of a string that is known to begin with FORMAT; the fields of `Header`."""
 _HEAD = Struct("<BBHQ")

@@ -5,12 +5,11 @@ the deployment in Redis (role `state`), so that counting costs a call next to no
 """
 
 import asyncio
-from collections.abc import Sequence
 
 from prometheus_client import Counter
 
 from pantler_server.core import background
-from pantler_server.core.errors import OutcomeUnknown, ServiceError, StoreError
+from pantler_server.core.errors import OutcomeUnknown, StoreError
 from pantler_server.core.keyspace import hash_tag
 from pantler_server.engines.cache.model import Hit, Miss, MissReason
 from pantler_server.store.request import Request, pack, read
@@ -86,12 +85,6 @@ class NamespaceStats:
             self.hits += 1
         if found.lease is not None:
             self.leases += 1
-
-    def count_reads(self, found: Sequence[Hit | Miss | ServiceError]) -> None:
-        """As `count_read` for each that is no error."""
-        for one in found:
-            if not isinstance(one, ServiceError):
-                self.count_read(one)
 
     def values(self) -> tuple[int, ...]:
         """In the order of FIELDS."""
