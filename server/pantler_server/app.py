@@ -89,6 +89,7 @@ class App:
         if self._ready_task is not None:
             await background.stop((self._ready_task,))
         await self._grpc.set_ready(False)
+        self._cache.dismiss()
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()
         await self._cache.stop()

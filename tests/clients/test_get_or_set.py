@@ -280,6 +280,129 @@ async def test_a_value_that_is_refused_is_said_and_ends_the_lease(
         assert await client.get_or_set(namespace, "k", Source().fetch) == b"fetched"
 
 
+async def test_what_is_no_bytes_is_refused_even_none(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def nothing() -> None:
+        return None
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match="NoneType"):
+            await client.get_or_set(namespace, "k", nothing)  # type: ignore[arg-type]
+
+
+async def test_a_value_that_is_refused_takes_nothing_from_the_others(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def fetch(keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: b"x" * (5 << 20 if key == "large" else 10) for key in keys}
+
+    with pytest.raises(pantler.PartialFailure) as partial:
+        await client.get_many_or_set(namespace, ["a", "large", "b"], fetch)
+    assert set(partial.value.results) == {"a", "b"}
+    assert isinstance(partial.value.errors["large"], pantler.InvalidArgument)
+    assert set(await client.get_many(namespace, ["a", "large", "b"])) == {"a", "b"}
+
+
+async def test_any_number_and_size_of_values_is_stored(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    asked: list[int] = []
+
+    async def fetch(keys: Sequence[str]) -> dict[str, bytes]:
+        asked.append(len(keys))
+        return {key: b"x" * (1 << 20 if key.startswith("large") else 1) for key in keys}
+
+    keys = [*(f"k{index}" for index in range(2300)), *(f"large{index}" for index in range(20))]
+    assert list(await client.get_many_or_set(namespace, keys, fetch)) == keys
+    assert asked == [1000, 1000, 320]
+    assert await client.get_many_or_set(namespace, keys[:2300], fetch) == dict.fromkeys(
+        keys[:2300], b"x"
+    )
+    assert len(asked) == 3
+    large = {f"set{index}": b"x" * (1 << 20) for index in range(20)}
+    assert list(await client.set_many(namespace, large)) == list(large)
+
+
+async def test_who_is_given_a_lease_while_it_waits_fetches_at_once(
+    client: pantler.AsyncClient, other: pantler.AsyncClient, namespace: str
+) -> None:
+    failing, held, source = Source(), Source(), Source()
+    failing.failure = RuntimeError("the source is down")
+    for each in (failing, held):
+        each.open.clear()
+    first = asyncio.create_task(client.get_or_set(namespace, "k1", failing.fetch))
+    second = asyncio.create_task(client.get_or_set(namespace, "k2", held.fetch))
+    await failing.asked.wait()
+    await held.asked.wait()
+    both = asyncio.create_task(other.get_many_or_set(namespace, ["k1", "k2"], source.fetch_many))
+    await asyncio.sleep(0.05)
+    failing.open.set()
+    with pytest.raises(RuntimeError):
+        await first
+    async with asyncio.timeout(1):
+        await source.asked.wait()
+        assert await client.get_or_set(namespace, "k1", source.fetch) == b"value of k1"
+    assert not both.done()
+    held.open.set()
+    assert await both == {"k1": b"value of k1", "k2": b"fetched"}
+    assert await second == b"fetched"
+
+
+async def test_a_client_that_is_closed_with_a_fetch_cancelled_gives_its_lease_back(
+    server: PantlerServer, client: pantler.AsyncClient, namespace: str
+) -> None:
+    held = Source()
+    held.open.clear()
+    with pytest.raises(TimeoutError):
+        async with pantler.AsyncClient(server.address) as closing, asyncio.timeout(0.2):
+            await closing.get_or_set(namespace, "k", held.fetch)
+    async with asyncio.timeout(1):
+        assert await client.get_or_set(namespace, "k", Source().fetch) == b"fetched"
+
+
+async def test_a_closed_client_says_so(server: PantlerServer, namespace: str) -> None:
+    held = Source()
+    held.open.clear()
+    closing = pantler.AsyncClient(server.address)
+    fetching = asyncio.create_task(closing.get_or_set(namespace, "k", held.fetch))
+    await held.asked.wait()
+    waiting = asyncio.create_task(closing.get_or_set(namespace, "k", held.fetch))
+    await asyncio.sleep(0.05)
+    await closing.close()
+    with pytest.raises(pantler.PantlerError, match="closed"):
+        await waiting
+    with pytest.raises(pantler.PantlerError, match="closed"):
+        await closing.get(namespace, "k")
+    held.open.set()
+    assert await fetching == b"fetched"  # it has the value all the same
+
+
+async def test_a_call_cancelled_at_any_moment_leaves_no_lease_for_long(
+    client: pantler.AsyncClient, other: pantler.AsyncClient, namespace: str
+) -> None:
+    slow = Source()
+    slow.open.clear()
+    for index in range(40):
+        call = asyncio.create_task(client.get_or_set(namespace, f"k{index}", slow.fetch))
+        await asyncio.sleep(index * 0.0002)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    async with asyncio.timeout(2):
+        values = await asyncio.gather(
+            *(other.get_or_set(namespace, f"k{index}", Source().fetch) for index in range(40))
+        )
+    assert values == [b"fetched"] * 40
+
+
+def test_a_single_text_is_not_taken_for_its_letters() -> None:
+    from pantler.client import _several
+
+    with pytest.raises(TypeError, match="several"):
+        _several("abc")
+    assert _several(["a", "b", "a"]) == ["a", "b"]
+
+
 async def test_many_keys_are_fetched_in_one_call_for_those_that_miss(
     client: pantler.AsyncClient, namespace: str
 ) -> None:

@@ -1,6 +1,7 @@
 """Fill tokens, conditions and request ids: which Set lands, and which must not."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -132,6 +133,7 @@ async def test_a_token_older_than_a_minute_is_refused(one: Caller) -> None:
     read = fill_token.read(token)
     assert read is not None
     assert await one.fill("k", older(token, issued_us=read.issued_us - 61_000_000)) is FILL_LOST
+    assert await one.fill("k", older(token, issued_us=read.issued_us + 61_000_000)) is FILL_LOST
     assert await one.fill("k", older(token, issued_us=read.issued_us - 50_000_000)) is STORED
 
 
@@ -294,6 +296,37 @@ async def test_a_request_id_with_another_request_is_refused(one: Caller) -> None
     assert value(await one.get("k")) == b"v"
 
 
+async def test_a_request_id_is_of_its_key(one: Caller) -> None:
+    for key in ("a", "b"):
+        assert (await one.set(key, key.encode(), request_id="r1")).outcome is STORED
+        assert value(await one.get(key)) == key.encode()
+
+
+async def test_a_long_key_is_remembered_as_well_as_a_short_one(one: Caller, store: Store) -> None:
+    key = "é" * 256
+    token = await token_of(one, key)
+    await one.delete(key)
+    assert await one.fill(key, token) is FILL_LOST
+    assert (await one.describe(key)).miss_reason is MissReason.DELETED
+    names = await on(store, one, "tombstones", key, "ZRANGE", 0, -1)
+    assert max(map(len, names)) <= 33
+
+
+async def test_what_deletes_left_is_swept_when_it_is_old(whole: Caller, store: Store) -> None:
+    await whole.delete("k")
+    await on(store, whole, "tombstones", "k", "DEL")
+    now = int(time.time() * 1_000_000)
+    members: list[int | str] = [0, "", now, "dyoung"]
+    for index in range(600):
+        members += [now - 100_000_000 + index, f"dold{index}"]
+    await on(store, whole, "tombstones", "k", "ZADD", *members)
+    await whole.engine._sweeper.sweep()
+    assert await on(store, whole, "tombstones", "k", "ZRANGE", 0, -1) == [b"", b"dyoung"]
+    floor = await on(store, whole, "tombstones", "k", "ZSCORE", "")
+    assert floor == now - 100_000_000 + 599
+    assert whole.space.name in whole.engine._sweeper._noted, "for the young one"
+
+
 async def test_a_repeated_fill_gets_its_first_answer_whatever_the_primary(
     one: Caller, other: Caller
 ) -> None:
@@ -313,8 +346,8 @@ async def test_records_of_requests_expire_after_ten_minutes(one: Caller, store: 
     from pantler_server.store.request import read
 
     await one.set("k", request_id="r1")
-    partition, _ = keys.place(one.space, "k")
-    request = read(partition.slot, "k", ("PTTL", keys.answered(partition, "r1")))
+    partition, place = keys.place(one.space, "k")
+    request = read(partition.slot, "k", ("PTTL", keys.answered(partition, place, "r1")))
     [left_ms] = await store.call(request, asyncio.get_running_loop().time() + 5)
     assert 590_000 < left_ms <= 600_000
 

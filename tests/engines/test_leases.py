@@ -221,6 +221,53 @@ async def test_a_lease_given_to_who_has_gone_goes_to_the_next(one: Caller, other
         granted(await second)
 
 
+async def test_a_call_that_is_cancelled_while_it_takes_a_lease_gives_it_back(
+    one: Caller, other: Caller
+) -> None:
+    for index in range(60):
+        call = asyncio.create_task(one.ask(f"k{index}", wait_ms=4_000 * (index % 2)))
+        for _ in range(index // 2 % 15):  # turns of the loop: it is anywhere on its way
+            await asyncio.sleep(0)
+        call.cancel()
+        found = await asyncio.gather(call, return_exceptions=True)
+        if isinstance(found[0], asyncio.CancelledError):
+            async with asyncio.timeout(POLL_S + READ_S):
+                granted(await other.ask(f"k{index}", wait_ms=4_000))
+
+
+async def test_a_call_that_is_cancelled_keeps_the_lease_that_its_holder_had(one: Caller) -> None:
+    token = granted(await one.ask("k", holder="me"))
+    for turns in range(12):
+        call = asyncio.create_task(one.ask("k", holder="me"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert await one.fill("k", token) is STORED
+
+
+async def test_calls_of_one_holder_get_its_lease_together(one: Caller) -> None:
+    calls = [asyncio.create_task(one.ask("k", holder="me", wait_ms=4_000)) for _ in range(20)]
+    async with asyncio.timeout(READ_S):
+        tokens = {granted(await call) for call in calls}
+    assert len(tokens) == 1
+
+
+async def test_who_is_dismissed_gets_the_miss_that_it_saw(one: Caller, store: Store) -> None:
+    engine = CacheEngine(store, CacheStats(store))
+    engine.start()
+    leaving = Caller(engine, one.space)
+    await one.ask("k")
+    tasks = [await waiting(leaving, "k") for _ in range(3)]
+    engine.dismiss()
+    async with asyncio.timeout(READ_S):
+        found = [await task for task in tasks]
+        found.append(await leaving.ask("k", wait_ms=4_000))
+    assert all(isinstance(each, Miss) and each.lease is None for each in found)
+    await engine.stop()
+
+
 async def test_cancelled_callers_leave_nothing_behind(one: Caller, other: Caller) -> None:
     await one.ask("k")
     tasks = [await waiting(other, "k") for _ in range(5)]
@@ -291,29 +338,35 @@ async def test_a_stale_hit_gives_one_the_lease_and_the_others_the_stale_value(
     assert value(await strict) == b"new"
 
 
-async def test_a_failed_fetch_lets_the_stale_value_serve_for_a_while(guarded: Caller) -> None:
+async def test_after_a_failed_fetch_the_stale_value_serves_and_nobody_else_is_sent_to_fetch(
+    guarded: Caller,
+) -> None:
     await guarded.set("k", b"old", ttl_ms=10)
     await asyncio.sleep(0.03)
     assert isinstance(await guarded.get("k", accept_stale=True), Miss)
     token = granted(await guarded.ask("k", accept_stale=True))
-    tolerant = await waiting(guarded, "k", accept_stale=True)
+    tolerant = [await waiting(guarded, "k", accept_stale=True) for _ in range(3)]
     strict = await waiting(guarded, "k")
     await guarded.release("k", token, failed=True)
     async with asyncio.timeout(READ_S):
-        served = await tolerant
-    assert isinstance(served, Hit)
-    assert served.stale
-    async with asyncio.timeout(READ_S):
-        found: list[Hit | Miss] = [served]
-        if served.lease is None:
-            found.append(await strict)
-    found.append(await guarded.get("k", accept_stale=True))
-    assert value(found[-1]) == b"old"
+        found = [await task for task in tolerant]
+        found += [await guarded.ask("k", accept_stale=True, wait_ms=wait) for wait in (0, 4_000)]
+        found.append(await guarded.get("k", accept_stale=True))
+    for each in found:
+        assert isinstance(each, Hit)
+        assert (each.value, each.stale, each.lease) == (b"old", True, None)
     assert isinstance(await guarded.get("k"), Miss)
-    [token] = [granted(each) for each in found if each.lease is not None]
+    async with asyncio.timeout(READ_S):
+        token = granted(await strict)  # the stale value is nothing to it
     assert await guarded.fill("k", token, b"new") is STORED
-    assert value(await strict) == b"new" or served.lease is None
     assert value(await guarded.get("k")) == b"new"
+
+
+async def test_a_fresh_entry_whose_refresh_failed_is_not_offered_for_a_while(one: Caller) -> None:
+    await one.set("k", ttl_ms=500)
+    await asyncio.sleep(0.42)
+    await one.release("k", granted(await one.ask("k")), failed=True)
+    assert (await one.ask("k")).lease is None
 
 
 async def test_a_failure_of_another_version_serves_nothing(guarded: Caller) -> None:
@@ -358,6 +411,30 @@ async def test_a_batch_waits_for_what_others_fetch(one: Caller, other: Caller) -
         await one.fill(key, token, key.encode())
     async with asyncio.timeout(READ_S):
         assert [value(each) for each in await task if isinstance(each, Hit)] == [b"a", b"b"]
+
+
+async def test_a_batch_that_is_given_a_lease_waits_for_nothing_else(
+    one: Caller, other: Caller
+) -> None:
+    from pantler_server.engines.cache.model import LeaseAsk
+
+    ask = LeaseAsk(10_000, 4_000, "batch")
+    tokens = {key: granted(await one.ask(key)) for key in ("a", "b")}
+    async with asyncio.timeout(READ_S):  # one of three is free
+        found = await other.engine.get_many(other.space, ["a", "free", "b"], _soon(), ask)
+    assert [isinstance(each, Miss) and each.lease is not None for each in found] == [
+        False,
+        True,
+        False,
+    ]
+    call = asyncio.create_task(other.engine.get_many(other.space, ["a", "b"], _soon(), ask))
+    await asyncio.sleep(0.03)
+    assert not call.done()
+    await one.release("a", tokens["a"])  # one becomes free while it waits
+    async with asyncio.timeout(READ_S):
+        found = await call
+    assert [isinstance(each, Miss) and each.lease is not None for each in found] == [True, False]
+    assert await one.fill("b", tokens["b"]) is STORED
 
 
 async def test_a_condition_holds_beside_a_lease(one: Caller) -> None:

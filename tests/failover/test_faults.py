@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -88,6 +89,10 @@ async def test_a_stalled_redis_is_said_within_the_callers_deadline() -> None:
         )
         assert read == "ERROR_REASON_STORE_UNAVAILABLE"
         assert write == "ERROR_REASON_OUTCOME_UNKNOWN"
+        once = cache_pb2.SetRequest(namespace="faults", key="k", value=b"v", request_id="r1")
+        touch = cache_pb2.TouchRequest(namespace="faults", key="k")
+        for call in (cache.Set(once, timeout=0.3), cache.Touch(touch, timeout=0.3)):
+            assert await reason(call) == "ERROR_REASON_OUTCOME_UNKNOWN"  # though it may be repeated
         await until_ready(server, False)
         proxy.restore()
         await until_ready(server, True)
@@ -190,6 +195,30 @@ async def test_an_acl_user_gets_in() -> None:
         PantlerServer("--redis-url", redis.url, env=env) as server,
     ):
         await stub(server).Set(SET)
+
+
+async def test_a_user_without_the_right_to_channels_still_has_leases() -> None:
+    user = ("--user", "pantler", "on", ">secret", "~*", "+@all", "--user", "default", "off")
+    options = {"username": "pantler", "password": "secret"}
+    env = {"PANTLER_REDIS__USERNAME": "pantler", "PANTLER_REDIS__PASSWORD": "secret"}
+    async with (
+        ValkeyServer(*user).client_options(**options) as redis,
+        PantlerServer("--redis-url", redis.url, env=env) as server,
+    ):
+        cache = stub(server)
+        lease = cache_pb2.LeaseRequest(wait=timedelta(seconds=4))
+        get = cache_pb2.GetRequest(namespace="faults", key="k", lease=lease)
+        token = (await cache.Get(get)).miss.lease.token
+        waiting = asyncio.ensure_future(cache.Get(get))
+        await asyncio.sleep(0.1)
+        fill = cache_pb2.SetRequest(namespace="faults", key="k", value=b"v", fill_token=token)
+        assert (await cache.Set(fill)).outcome == cache_pb2.SET_OUTCOME_STORED
+        async with asyncio.timeout(1):
+            assert (await waiting).hit.entry.value == b"v"
+        await server.wait_for("not allowed to subscribe")
+        await asyncio.sleep(0.3)
+        assert sum(one.get("event") == "not allowed to subscribe" for one in server.events) == 1
+        assert not [one for one in server.events if one.get("level") == "error" or "text" in one]
 
 
 @pytest.mark.component("redis-server")  # the embedded binary is built without TLS

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,18 @@ async def test_it_is_ready_soon_and_small(server: PantlerServer) -> None:
     assert (
         worker.memory_info().rss < 160 << 20
     )  # the benchmark has the figure; this only catches leaps
+
+
+async def test_a_stop_keeps_nobody_waiting_for_another_callers_fill() -> None:
+    async with PantlerServer() as server, grpc.aio.insecure_channel(server.address) as channel:
+        cache: Any = cache_pb2_grpc.CacheServiceStub(channel)
+        lease = cache_pb2.LeaseRequest(wait=timedelta(seconds=8))
+        request = cache_pb2.GetRequest(namespace="stopped", key="k", lease=lease)
+        assert (await cache.Get(request)).miss.HasField("lease")
+        waiting = asyncio.ensure_future(cache.Get(request, timeout=9))
+        await asyncio.sleep(0.2)
+        server.signal(signal.SIGTERM)
+        async with asyncio.timeout(2):
+            answer = await waiting
+            assert not answer.miss.HasField("lease")
+            assert await server.wait_for_exit() == 0

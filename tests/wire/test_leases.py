@@ -7,7 +7,8 @@ from typing import Any
 import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from pantler.v1 import cache_pb2, cache_pb2_grpc
+from pantler.v1 import admin_pb2, admin_pb2_grpc, cache_pb2, cache_pb2_grpc
+from pantler_server.engines.cache import fill_token
 
 from tests.wire.test_cache_service import details, violations
 
@@ -289,6 +290,19 @@ async def test_a_fill_token_is_no_lease(cache: Any, namespace: str) -> None:
         assert list(await violations(cache.ReleaseLease(release))) == ["token"]
         extend = cache_pb2.ExtendLeaseRequest(**named)
         assert list(await violations(cache.ExtendLease(extend))) == ["token"]
+
+
+async def test_a_token_that_nobody_gave_is_refused_and_makes_no_namespace(
+    cache: Any, channel: grpc.aio.Channel, namespace: str
+) -> None:
+    token = fill_token.read((await lease_of(cache, namespace)).token)
+    assert token is not None
+    for place in (b"", b"\xff\xfe", b"{BAD NS!:0}e:k", b"{n:0}e:", b"{" + b"n" * 5000 + b":0}e:k"):
+        request = cache_pb2.ExtendLeaseRequest(token=token._replace(place=place).write())
+        assert list(await violations(cache.ExtendLease(request))) == ["token"]
+    admin: Any = admin_pb2_grpc.AdminServiceStub(channel)
+    listed = await admin.ListNamespaces(admin_pb2.ListNamespacesRequest())
+    assert not [one.name for one in listed.namespaces if len(one.name) > 63 or "!" in one.name]
 
 
 async def test_an_extension_out_of_range_is_refused(cache: Any, namespace: str) -> None:

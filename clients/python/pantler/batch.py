@@ -1,35 +1,59 @@
 """Batches of any size: split into calls, and what came of each key put together again."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from pantler.errors import DeadlineExceeded, PantlerError, PartialFailure, Unavailable
 
 MAX_BATCH_ITEMS = 1000  # of one call, by the server's contract
 
+MAX_BATCH_BYTES = (
+    4 << 20
+)  # of the values of one call, well below the server's default for a message
+
 T = TypeVar("T")
+
+
+def parts_of(
+    keys: Sequence[str], bytes_of: Callable[[str], int] | None = None
+) -> Iterator[Sequence[str]]:
+    """The keys in parts that one call may carry, by their number and the bytes that they stand for.
+    One that is too large is a part of its own."""
+    start, size = 0, 0
+    for index, key in enumerate(keys):
+        more = 0 if bytes_of is None else bytes_of(key)
+        full = index - start == MAX_BATCH_ITEMS or size + more > MAX_BATCH_BYTES
+        if full and index > start:
+            yield keys[start:index]
+            start, size = index, 0
+        size += more
+    if keys:
+        yield keys[start:]
 
 
 async def in_parts(
     keys: Sequence[str],
     send: Callable[[Sequence[str]], Awaitable[Sequence[T | PantlerError | None]]],
+    bytes_of: Callable[[str], int] | None = None,
 ) -> dict[str, T]:
     """What `send` gives for each key, without the keys that it gives None for.
 
-    `keys` are distinct. `send` makes one call, for at most MAX_BATCH_ITEMS of them, and gives one
-    result for each. The calls follow one another, and one that fails takes nothing from the others:
-    its error is that of each of its keys. If the server is away or too slow, the calls that would
-    follow are not made, and their keys have that error too. An error that all keys have in common
-    is raised itself, anything less as PartialFailure.
+    `keys` are distinct. `send` makes one call, for a part of them, and gives one result for each.
+    The calls follow one another, and one that fails takes nothing from the others: its error is
+    that of each of its keys. If the server is away or too slow, the calls that would follow are not
+    made, and their keys have that error too. An error that all keys have in common is raised
+    itself, anything less as PartialFailure.
     """
     results: dict[str, T] = {}
     errors: dict[str, PantlerError] = {}
-    for start in range(0, len(keys), MAX_BATCH_ITEMS):
-        part = keys[start : start + MAX_BATCH_ITEMS]
+    asked = 0
+    for part in parts_of(keys, bytes_of):
+        rest = keys[asked:]
+        asked += len(part)
         try:
             came_of = await send(part)
         except (Unavailable, DeadlineExceeded) as exc:
-            errors.update(dict.fromkeys(keys[start:], exc))  # the rest would wait for the same
+            errors.update(dict.fromkeys(rest, exc))  # they would wait for the same
             break
         except PantlerError as exc:
             errors.update(dict.fromkeys(part, exc))

@@ -30,7 +30,9 @@ class AsyncClient:
     ) -> None:
         self._address = address
         self._timeout_s = timeout.total_seconds()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._until_closed: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,8 +44,10 @@ class AsyncClient:
         return f"AsyncClient({self._address!r})"
 
     async def close(self) -> None:
-        """Closes the connection, for good; calls and fetches under way are cancelled."""
-        for task in self._tasks:
+        """Closes the connection, for good. Calls under way fail; fetches in the background are
+        cancelled, and leases given back."""
+        self._closed = True
+        for task in self._until_closed:
             task.cancel()
         while self._tasks:  # a fetch that is cancelled starts to give its lease back
             await asyncio.wait(tuple(self._tasks))
@@ -53,7 +57,7 @@ class AsyncClient:
         """The entry; None if there is none. `accept_stale`: one that has expired will do, for as
         long as the namespace's grace says."""
         request = cache_pb2.GetRequest(namespace=namespace, key=key, accept_stale=accept_stale)
-        answer = await answer_to(self._cache.Get(request, timeout=self._timeout_s))
+        answer = await answer_to(self._cache.Get, request, self._timeout_s)
         return _entry(answer.hit) if answer.HasField("hit") else None
 
     async def get_or_set(
@@ -102,19 +106,20 @@ class AsyncClient:
         accept_stale: bool = True,
     ) -> dict[str, bytes]:
         """As `get_or_set` for many keys, with one call of `fetch` for all that this caller is to
-        fetch. Keys that `fetch` leaves out have no value: they are not stored, and not returned.
-        Raises PartialFailure if some keys could not be read."""
-        stored_as = {"ttl": ttl, "tags": tuple(tags), "content_type": content_type}
+        fetch, up to 1,000. Keys that `fetch` leaves out have no value: they are not stored, and not
+        returned. Raises PartialFailure if some keys could not be read, or their values were
+        refused."""
+        stored_as = {"ttl": ttl, "tags": _several(tags), "content_type": content_type}
         fetching = LeasedFetch(
             self._cache,
             self._timeout_s,
-            self._start,
+            self._background,
             namespace,
             fetch,
             stored_as,
             accept_stale=accept_stale,
         )
-        return await fetching.values(list(dict.fromkeys(keys)))
+        return await fetching.values(_several(keys))
 
     async def set(
         self,
@@ -154,12 +159,12 @@ class AsyncClient:
             value=value,
             ttl=ttl,
             sliding=sliding,
-            tags=tags,
+            tags=_several(tags),
             content_type=content_type,
             request_id=request_id,
             **condition,
         )
-        answer = await answer_to(self._cache.Set(request, timeout=self._timeout_s))
+        answer = await answer_to(self._cache.Set, request, self._timeout_s)
         return _set_result(answer)
 
     async def touch(
@@ -168,13 +173,13 @@ class AsyncClient:
         """Gives an entry a new ttl from now on, the namespace's default if none; when it expires
         then, None if there is no entry."""
         request = cache_pb2.TouchRequest(namespace=namespace, key=key, ttl=ttl)
-        answer = await answer_to(self._cache.Touch(request, timeout=self._timeout_s))
+        answer = await answer_to(self._cache.Touch, request, self._timeout_s)
         return answer.expire_time.ToDatetime(UTC) if answer.found else None
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Removes an entry, with `if_version` only that version of it; whether it was there."""
         request = cache_pb2.DeleteRequest(namespace=namespace, key=key, if_version=if_version)
-        answer = await answer_to(self._cache.Delete(request, timeout=self._timeout_s))
+        answer = await answer_to(self._cache.Delete, request, self._timeout_s)
         return answer.deleted
 
     async def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]:
@@ -182,10 +187,10 @@ class AsyncClient:
 
         async def read(part: Sequence[str]) -> list[Entry | PantlerError | None]:
             request = cache_pb2.BatchGetRequest(namespace=namespace, keys=part)
-            answer = await answer_to(self._cache.BatchGet(request, timeout=self._timeout_s))
+            answer = await answer_to(self._cache.BatchGet, request, self._timeout_s)
             return [_found(outcome) for outcome in answer.outcomes]
 
-        return await in_parts(list(dict.fromkeys(keys)), read)
+        return await in_parts(_several(keys), read)
 
     async def set_many(
         self,
@@ -205,13 +210,13 @@ class AsyncClient:
                 for key in part
             ]
             request = cache_pb2.BatchSetRequest(namespace=namespace, entries=entries)
-            answer = await answer_to(self._cache.BatchSet(request, timeout=self._timeout_s))
+            answer = await answer_to(self._cache.BatchSet, request, self._timeout_s)
             return [
                 from_status(outcome.error) if outcome.HasField("error") else _set_result(outcome)
                 for outcome in answer.outcomes
             ]
 
-        return await in_parts(list(values), store)
+        return await in_parts(list(values), store, lambda key: len(values[key]))
 
     async def delete_many(self, namespace: str, keys: Iterable[str]) -> dict[str, bool]:
         """Removes entries; whether each was there. Raises PartialFailure if some could not be
@@ -219,13 +224,13 @@ class AsyncClient:
 
         async def remove(part: Sequence[str]) -> list[bool | PantlerError | None]:
             request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=part)
-            answer = await answer_to(self._cache.BatchDelete(request, timeout=self._timeout_s))
+            answer = await answer_to(self._cache.BatchDelete, request, self._timeout_s)
             return [
                 from_status(outcome.error) if outcome.HasField("error") else outcome.deleted
                 for outcome in answer.outcomes
             ]
 
-        return await in_parts(list(dict.fromkeys(keys)), remove)
+        return await in_parts(_several(keys), remove)
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
@@ -236,11 +241,25 @@ class AsyncClient:
     def _cache(self) -> "cache_pb2_grpc.CacheServiceAsyncStub":
         return cache_pb2_grpc.CacheServiceStub(self._channel)
 
-    def _start(self, work: Coroutine[Any, Any, object]) -> None:
-        """Runs what no caller waits for; `close` ends it."""
+    def _background(
+        self, work: Coroutine[Any, Any, object], *, until_closed: bool = False
+    ) -> asyncio.Task[Any]:
+        """Runs work that goes on if its caller is cancelled; `close` waits for it."""
+        if until_closed and self._closed:
+            work.close()
+            raise PantlerError("the client is closed")
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for owner in (self._tasks, self._until_closed) if until_closed else (self._tasks,):
+            owner.add(task)
+            task.add_done_callback(owner.discard)
+        return task
+
+
+def _several(texts: Iterable[str]) -> list[str]:
+    """Keys or tags, each once. A single one would be taken for its letters."""
+    if isinstance(texts, str):
+        raise TypeError(f"give several, as [{texts!r}], not one")
+    return list(dict.fromkeys(texts))
 
 
 def _entry(hit: cache_pb2.Hit) -> Entry:

@@ -18,12 +18,14 @@ A miss is not among them: `get` gives None. `reason` is a name of
 come from Pantler itself (no connection, say).
 """
 
-from collections.abc import Awaitable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
 import grpc.aio
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -146,10 +148,17 @@ _BY_CODE: dict[int, type[PantlerError]] = {
 }
 
 
-async def answer_to(call: Awaitable[T]) -> T:
-    """The answer to a call to the server. Raises the error that it failed with."""
+async def answer_to(method: Callable[..., Awaitable[T]], request: Message, timeout_s: float) -> T:
+    """The answer of a method of the server. Raises the error that the call failed with."""
     try:
-        return await call
+        return await method(request, timeout=timeout_s)
+    except grpc.aio.UsageError as exc:
+        raise PantlerError("the client is closed") from exc
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise PantlerError("the client was closed during the call") from None
     except grpc.aio.AioRpcError as exc:
         status = rpc_status.from_call(exc)  # type: ignore[arg-type]  # it reads what both kinds have
         if status is None:

@@ -18,24 +18,18 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-from pantler.batch import in_parts
-from pantler.errors import (
-    DeadlineExceeded,
-    LeaseLost,
-    PantlerError,
-    PartialFailure,
-    Unavailable,
-    answer_to,
-    from_status,
-)
+from pantler.batch import in_parts, parts_of
+from pantler.errors import InvalidArgument, LeaseLost, PantlerError, answer_to, from_status
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 LEASE_S = 10.0  # what the callers of a holder that died wait
-EXTEND_S = 3.0  # leaves time for two more tries
-WAIT_S = 10.0  # of one call to the server; then it asks again
+EXTEND_S = 3.0  # between two tries to prolong, and for one: three of them fit into a lease
+WAIT_S = 5.0  # of one call to the server, below what servers give calls to end; then it asks again
+
+IN_FLIGHT_S = 0.5  # an answer that was sent is there by then
 
 Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
 """Gives the values of keys; a key that it leaves out has none."""
@@ -43,15 +37,23 @@ Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
 log = logging.getLogger("pantler")
 
 
+class Background(Protocol):
+    """Runs work that goes on if its caller is cancelled. The client owns the tasks: when it is
+    closed, it cancels those that are `until_closed` and waits for all."""
+
+    def __call__(
+        self, work: Coroutine[Any, Any, object], *, until_closed: bool = False
+    ) -> asyncio.Task[Any]: ...
+
+
 class LeasedFetch:
-    """One namespace's keys and how to fetch and store them; `start` runs a task that the client
-    owns."""
+    """One namespace's keys and how to fetch and store them."""
 
     def __init__(
         self,
         cache: "cache_pb2_grpc.CacheServiceAsyncStub",
         timeout_s: float,
-        start: Callable[[Coroutine[Any, Any, object]], None],
+        background: Background,
         namespace: str,
         fetch: Fetch,
         stored_as: Mapping[str, Any],
@@ -60,7 +62,7 @@ class LeasedFetch:
     ) -> None:
         self._cache = cache
         self._timeout_s = timeout_s
-        self._start = start
+        self._background = background
         self._namespace = namespace
         self._fetch = fetch
         self._stored_as = stored_as
@@ -68,20 +70,23 @@ class LeasedFetch:
         self._holder = uuid4().hex
 
     async def values(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values of distinct keys, without those that have none. Raises what the fetch raises,
-        unless stale values will do; PartialFailure if some keys could not be read."""
-        values: dict[str, bytes] = {}
-        errors: dict[str, PantlerError] = {}
-        # Who may hold some leases itself fetches and fills first, and waits for others after that:
-        # two who waited while they hold would wait for each other.
-        wait_s = WAIT_S if len(keys) == 1 else 0.0
-        while keys:
+        """The values of distinct keys, without those that have none; 1,000 at a time. Raises what
+        the fetch raises, unless stale values will do, and PartialFailure if some keys could not be
+        read or their values were refused."""
+        return await in_parts(keys, self._part)
+
+    async def _part(self, keys: Sequence[str]) -> list[bytes | PantlerError | None]:
+        results: dict[str, bytes | PantlerError] = {}
+        wanted: Sequence[str] = keys
+        while wanted:
             refreshes: dict[str, str] = {}
             mine: dict[str, str] = {}
             others: list[str] = []
-            for key, outcome in (await self._ask(keys, wait_s, errors)).items():
-                if outcome.HasField("hit"):
-                    values[key] = outcome.hit.entry.value
+            for key, outcome in zip(wanted, await self._ask(wanted), strict=True):
+                if outcome.HasField("error"):
+                    results[key] = from_status(outcome.error)
+                elif outcome.HasField("hit"):
+                    results[key] = outcome.hit.entry.value
                     if outcome.hit.HasField("lease"):
                         refreshes[key] = outcome.hit.lease.token
                 elif outcome.miss.HasField("lease"):
@@ -89,58 +94,72 @@ class LeasedFetch:
                 else:
                     others.append(key)
             if refreshes:
-                self._start(self._refresh(refreshes))
+                self._background(self._refresh(refreshes), until_closed=True)
             if mine:
-                values.update(await self._fetch_or_stale(mine))
-            keys, wait_s = others, WAIT_S
-        if errors:
-            raise PartialFailure(values, errors)
-        return values
+                results.update(await self._fetch_or_stale(mine))
+            wanted = others
+        return [results.get(key) for key in keys]
 
-    async def _ask(
-        self, keys: Sequence[str], wait_s: float, errors: dict[str, PantlerError]
-    ) -> dict[str, cache_pb2.BatchGetOutcome]:
-        """Asks for keys and their leases; the errors of single keys go to `errors`."""
+    async def _ask(self, keys: Sequence[str]) -> Sequence[cache_pb2.BatchGetOutcome]:
+        """Asks for keys and their leases; waits if others hold all that are missing."""
         lease = cache_pb2.LeaseRequest(
-            ttl=timedelta(seconds=LEASE_S), wait=timedelta(seconds=wait_s), holder_id=self._holder
+            ttl=timedelta(seconds=LEASE_S), wait=timedelta(seconds=WAIT_S), holder_id=self._holder
         )
-
-        async def ask(part: Sequence[str]) -> list[cache_pb2.BatchGetOutcome | PantlerError | None]:
-            request = cache_pb2.BatchGetRequest(
-                namespace=self._namespace, keys=part, lease=lease, accept_stale=self._accept_stale
-            )
-            answer = await self._batch_get(request, wait_s)
-            return [
-                from_status(outcome.error) if outcome.HasField("error") else outcome
-                for outcome in answer.outcomes
-            ]
-
+        request = cache_pb2.BatchGetRequest(
+            namespace=self._namespace, keys=keys, lease=lease, accept_stale=self._accept_stale
+        )
+        asking = self._background(
+            answer_to(self._cache.BatchGet, request, self._timeout_s + WAIT_S), until_closed=True
+        )
         try:
-            return await in_parts(keys, ask)
-        except PartialFailure as partial:
-            errors.update(partial.errors)
-            return partial.results  # type: ignore[return-value]  # what in_parts would have given
+            answer: cache_pb2.BatchGetResponse = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            if asking.cancelled():
+                raise PantlerError("the client was closed during the call") from None
+            self._background(self._give_back_when_given(keys, asking))
+            raise
+        return answer.outcomes
 
-    async def _batch_get(
-        self, request: cache_pb2.BatchGetRequest, wait_s: float
-    ) -> cache_pb2.BatchGetResponse:
-        return await answer_to(self._cache.BatchGet(request, timeout=self._timeout_s + wait_s))
+    async def _give_back_when_given(
+        self, keys: Sequence[str], asking: "asyncio.Task[cache_pb2.BatchGetResponse]"
+    ) -> None:
+        """For a caller that was cancelled: its answer may be on its way, with leases."""
+        await asyncio.wait((asking,), timeout=IN_FLIGHT_S)
+        if not asking.done():
+            asking.cancel()  # the server gives it none any more
+        elif not asking.cancelled() and asking.exception() is None:
+            leases = {
+                key: outcome.miss.lease.token or outcome.hit.lease.token
+                for key, outcome in zip(keys, asking.result().outcomes, strict=True)
+            }
+            held = {key: token for key, token in leases.items() if token}
+            await self._release(held, failed=False)
 
-    async def _fetch_or_stale(self, leases: Mapping[str, str]) -> dict[str, bytes]:
+    async def _fetch_or_stale(
+        self, leases: Mapping[str, str]
+    ) -> Mapping[str, bytes | PantlerError]:
         """What the fetch gives; if it fails, the stale values, where each key has one."""
         try:
-            return await self._fetch_and_store(leases)
+            values = await self._fetch_held(leases)
         except Exception:
             stale = await self._stale(leases) if self._accept_stale else {}
             if len(stale) == len(leases):
                 return stale
             raise
+        return {**values, **await self._store(values, leases)}
+
+    async def _refresh(self, leases: Mapping[str, str]) -> None:
+        """Fetches what was answered from the cache and is stale, or soon will be."""
+        try:
+            await self._store(await self._fetch_held(leases), leases)
+        except Exception:
+            log.warning("refresh of %s in %r failed", list(leases), self._namespace, exc_info=True)
 
     async def _stale(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The values that may be given after a fetch of them has failed."""
         request = cache_pb2.BatchGetRequest(namespace=self._namespace, keys=keys, accept_stale=True)
         try:
-            answer = await self._batch_get(request, 0.0)
+            answer = await answer_to(self._cache.BatchGet, request, self._timeout_s)
         except PantlerError:
             return {}  # the failure of the fetch says more
         return {
@@ -149,56 +168,63 @@ class LeasedFetch:
             if outcome.HasField("hit")
         }
 
-    async def _refresh(self, leases: Mapping[str, str]) -> None:
-        """Fetches what was answered from the cache and is stale, or soon will be."""
-        try:
-            await self._fetch_and_store(leases)
-        except Exception:
-            log.warning("refresh of %s in %r failed", list(leases), self._namespace, exc_info=True)
-
-    async def _fetch_and_store(self, leases: Mapping[str, str]) -> dict[str, bytes]:
-        """Fetches under the leases (tokens by key) and stores. A value that can't be stored because
-        something happened to its key, or the server is away, is still a value."""
+    async def _fetch_held(self, leases: Mapping[str, str]) -> dict[str, bytes]:
+        """Fetches under leases (tokens by key). Those of which nothing comes are given back."""
         try:
             async with self._prolonged(leases):
                 fetched = await self._fetch(list(leases))
             values = {key: fetched[key] for key in leases if key in fetched}
-            entries = [
-                cache_pb2.BatchSetEntry(
-                    key=key, value=value, fill_token=leases[key], **self._stored_as
-                )
-                for key, value in values.items()
-            ]
+            for key, value in values.items():
+                if not isinstance(value, bytes):
+                    raise TypeError(f"the fetch gave {type(value).__name__} for {key!r}, not bytes")
         except Exception:
-            await self._release(leases, failed=True)
+            await asyncio.shield(self._background(self._release(leases, failed=True)))
             raise
         except asyncio.CancelledError:
-            self._start(self._release(leases, failed=False))
+            self._background(self._release(leases, failed=False))
             raise
         missing = {key: token for key, token in leases.items() if key not in values}
         if missing:
-            self._start(self._release(missing, failed=False))
-        if entries:
-            await self._store(entries)
+            self._background(self._release(missing, failed=False))
         return values
 
-    async def _store(self, entries: Sequence[cache_pb2.BatchSetEntry]) -> None:
+    async def _store(
+        self, values: Mapping[str, bytes], leases: Mapping[str, str]
+    ) -> dict[str, PantlerError]:
+        """Stores what was fetched; what was refused, as too large, say. A value that is not stored
+        because the server is away, or something happened to its key, is still a value. Cancelled,
+        it goes on in the background."""
+        refused: dict[str, PantlerError] = {}
+        for part in parts_of(list(values), lambda key: len(values[key])):
+            entries = [
+                cache_pb2.BatchSetEntry(
+                    key=key, value=values[key], fill_token=leases[key], **self._stored_as
+                )
+                for key in part
+            ]
+            await asyncio.shield(self._background(self._store_part(entries, refused)))
+        return refused
+
+    async def _store_part(
+        self, entries: Sequence[cache_pb2.BatchSetEntry], refused: dict[str, PantlerError]
+    ) -> None:
         request = cache_pb2.BatchSetRequest(namespace=self._namespace, entries=entries)
-        leases = {entry.key: entry.fill_token for entry in entries}
         try:
-            answer = await answer_to(self._cache.BatchSet(request, timeout=self._timeout_s))
-        except (Unavailable, DeadlineExceeded) as exc:
-            log.warning("fetched %s, not stored: %s", list(leases), exc)
-        except PantlerError:
-            self._start(self._release(leases, failed=False))
-            raise
+            answer = await answer_to(self._cache.BatchSet, request, self._timeout_s)
+        except InvalidArgument as exc:
+            if len(entries) > 1:  # whichever it is, the others are well
+                for entry in entries:
+                    await self._store_part([entry], refused)
+                return
+            refused[entries[0].key] = exc
+            await self._release({entries[0].key: entries[0].fill_token}, failed=False)
+        except PantlerError as exc:
+            log.warning("fetched %s, not stored: %s", [entry.key for entry in entries], exc)
         else:
             for entry, outcome in zip(entries, answer.outcomes, strict=True):
                 if outcome.HasField("error"):
                     error = from_status(outcome.error)
-                    log.warning(
-                        "fetched %r for %r, not stored: %s", entry.key, self._namespace, error
-                    )
+                    log.warning("fetched %r, not stored: %s", entry.key, error)
 
     @asynccontextmanager
     async def _prolonged(self, leases: Mapping[str, str]) -> AsyncIterator[None]:
@@ -223,7 +249,7 @@ class LeasedFetch:
             namespace=self._namespace, key=key, token=token, ttl=timedelta(seconds=LEASE_S)
         )
         try:
-            await answer_to(self._cache.ExtendLease(request, timeout=self._timeout_s))
+            await answer_to(self._cache.ExtendLease, request, EXTEND_S)
         except LeaseLost:
             return False  # the fetch goes on: its caller wants the value all the same
         except PantlerError as exc:
@@ -238,7 +264,7 @@ class LeasedFetch:
                 namespace=self._namespace, key=key, token=token, failed=failed
             )
             try:
-                await answer_to(self._cache.ReleaseLease(request, timeout=self._timeout_s))
+                await answer_to(self._cache.ReleaseLease, request, self._timeout_s)
             except PantlerError as exc:
                 log.warning("lease of %r in %r not released: %s", key, self._namespace, exc)
 

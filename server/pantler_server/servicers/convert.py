@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pantler.v1 import cache_pb2
 
 from pantler_server.core.errors import FieldViolation, ServiceError
+from pantler_server.core.keyspace import NAMESPACE
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import fill_token, keys
 from pantler_server.engines.cache.fill_token import FillToken
@@ -28,6 +29,7 @@ from pantler_server.engines.cache.model import (
 from pantler_server.servicers import validate
 from pantler_server.servicers.status import status_of
 
+_NO_LEASE = FieldViolation("token", "must be the token of a lease")
 DEFAULT_LEASE_MS = 10_000  # as cache.proto says
 
 _MISS_REASONS = {
@@ -121,6 +123,8 @@ def extended_lease(request: cache_pb2.ExtendLeaseRequest) -> tuple[str, str, Fil
     validate.refuse(violations)
     assert token is not None
     name, of_key = token.key()
+    if not (NAMESPACE.fullmatch(name) and validate.is_key(of_key)):
+        validate.refuse([_NO_LEASE])
     if (request.namespace, request.key) not in ((name, of_key), ("", "")):
         validate.refuse([_foreign("token")])
     return name, of_key, token, ttl_ms
@@ -131,7 +135,7 @@ def _lease_token(
 ) -> FillToken | None:
     token = fill_token.read(text)
     if token is None or not token.of_lease:
-        violations.append(FieldViolation("token", "must be the token of a lease"))
+        violations.append(_NO_LEASE)
     elif place is not None and token.place != place:
         violations.append(_foreign("token"))
     return token
@@ -217,7 +221,7 @@ def _condition(
         case None:
             return None
         case "if_version":
-            return _version(request.if_version, violations)
+            return _version(request.if_version, violations) or None
         case name:
             if not getattr(request, name):
                 violations.append(FieldViolation(name, "must be true, or left out"))
@@ -268,28 +272,31 @@ def batch_get_response(found: Sequence[Hit | Miss | ServiceError]) -> cache_pb2.
 
 
 def set_response(result: SetResult) -> cache_pb2.SetResponse:
-    return cache_pb2.SetResponse(
-        outcome=_SET_OUTCOMES[result.outcome],
-        visible=result.outcome is SetOutcome.STORED,
-        version=result.version,
-        expire_time=timestamp_us(result.expires_us),
-    )
+    response = cache_pb2.SetResponse()
+    _fill_set(response, result)
+    return response
 
 
 def batch_set_response(results: Sequence[SetResult | ServiceError]) -> cache_pb2.BatchSetResponse:
     _refuse_if_all_failed(results)
     response = cache_pb2.BatchSetResponse()
+    add = response.outcomes.add
     for one in results:
         if isinstance(one, ServiceError):
-            response.outcomes.add(error=status_of(one))
+            add().error.CopyFrom(status_of(one))
         else:
-            response.outcomes.add(
-                outcome=_SET_OUTCOMES[one.outcome],
-                visible=one.outcome is SetOutcome.STORED,
-                version=one.version,
-                expire_time=timestamp_us(one.expires_us),
-            )
+            _fill_set(add(), one)
     return response
+
+
+def _fill_set(
+    response: cache_pb2.SetResponse | cache_pb2.BatchSetOutcome, result: SetResult
+) -> None:
+    response.outcome = _SET_OUTCOMES[result.outcome]
+    if result.outcome is SetOutcome.STORED:
+        response.visible = True
+        response.version = result.version
+        _put_time(response.expire_time, result.expires_us)
 
 
 def batch_delete_response(

@@ -150,6 +150,9 @@ class Link(asyncio.Protocol):
             self.close(f"unreadable reply: {exc}")
 
     def _deliver(self, reply: Reply) -> None:
+        if not self._pending:
+            self.close("a reply that nobody asked for")
+            return
         call = self._pending[0]
         call.replies.append(reply)
         call.awaited -= 1

@@ -23,9 +23,10 @@ class Request:
     """Packed commands for the keys of one slot, which leave together.
 
     `subject` is what the caller calls the thing, for error messages. `repeatable` says that running
-    the commands twice does no harm. `if_no_script` replaces them where the server has never seen
-    the script. `only_on` is the run id of the one server that may run them; any does if it is
-    empty. `primary` is, once there is an answer, the run id of the primary at the time of sending.
+    the commands twice does no harm, `writes` that they change something. `if_no_script` replaces
+    them where the server has never seen the script. `only_on` is the run id of the one server that
+    may run them; any does if it is empty. `primary` is, once there is an answer, the run id of the
+    primary at the time of sending.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Request:
         "repeatable",
         "slot",
         "subject",
+        "writes",
     )
 
     def __init__(
@@ -45,6 +47,7 @@ class Request:
         subject: str,
         *,
         repeatable: bool,
+        writes: bool = True,
         if_no_script: "ScriptSource | None" = None,
         only_on: bytes = b"",
     ) -> None:
@@ -52,6 +55,7 @@ class Request:
         self.commands = commands
         self.subject = subject
         self.repeatable = repeatable
+        self.writes = writes
         self.if_no_script = if_no_script
         self.only_on = only_on
         self.primary = b""
@@ -87,9 +91,11 @@ class Script:
     def load(cls, package: str, name: str) -> "Script":
         """Reads the file `name` of a package."""
         folder = files(package)
-        source = _INCLUDE.sub(
-            lambda line: folder.joinpath(line[1]).read_text(), folder.joinpath(name).read_text()
-        ).encode()
+
+        def whole(file: str) -> str:
+            return _INCLUDE.sub(lambda line: whole(line[1]), folder.joinpath(file).read_text())
+
+        source = whole(name).encode()
         return cls(source, sha1(source, usedforsecurity=False).hexdigest())
 
     def request(
@@ -115,5 +121,6 @@ class Script:
 
 
 def read(slot: int, subject: str, *commands: tuple[Argument, ...]) -> Request:
-    """Commands that may be run twice without harm, as those that change nothing."""
-    return Request(slot, tuple(pack(*command) for command in commands), subject, repeatable=True)
+    """Commands that change nothing, or nothing that a caller has to know of."""
+    packed = tuple(pack(*command) for command in commands)
+    return Request(slot, packed, subject, repeatable=True, writes=False)

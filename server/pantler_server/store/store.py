@@ -114,8 +114,8 @@ class Store:
                 outcomes.append(await self._settle(request, answer, deadline))
         finally:
             for answer in answers[len(outcomes) :]:  # cancelled: nobody waits for the rest
-                if isinstance(answer, asyncio.Future):
-                    answer.cancel()
+                if isinstance(answer, asyncio.Future) and not answer.cancel():
+                    answer.exception()  # else the log has it as never retrieved
         return outcomes
 
     async def _settle(
@@ -143,15 +143,16 @@ class Store:
 
         Raises StoreUnavailable if one of them can't be reached.
         """
-        links = [node.pick() for node in self.topology.primaries()]
+        answers: list[tuple[Link, list[Reply]]] = []
         try:
-            return [
-                (link, await link.submit(commands, self._limit(deadline)))
-                for link in links
-                if link is not None
-            ]
+            for node in self.topology.primaries():
+                link = node.pick()
+                if link is None:
+                    raise LinkLost("not connected", sent=False)
+                answers.append((link, await link.submit(commands, self._limit(deadline))))
         except (LinkLost, ReplyFailed) as exc:
             raise self._unavailable() from exc
+        return answers
 
     def _limit(self, deadline: float) -> float:
         return min(deadline, self._loop.time() + self.timeout_s)
@@ -182,7 +183,7 @@ class Store:
         self, request: Request, deadline: float, failure: LinkLost | ReplyFailed
     ) -> list[Reply]:
         """Does again what can be done again; raises the ServiceError that says what happened."""
-        sent = False
+        sent = False  # a write that may have reached Redis
         for attempt in count():
             if attempt >= QUICK_ATTEMPTS:
                 if self._loop.time() + PAUSE_S >= deadline:
@@ -190,16 +191,16 @@ class Store:
                 await asyncio.sleep(PAUSE_S)
             try:
                 if isinstance(failure, LinkLost):
-                    sent |= failure.sent
+                    sent |= failure.sent and request.writes
                     return await self._repeat(request, failure, deadline)
                 return await self._redirect(request, failure, deadline)
             except (LinkLost, ReplyFailed) as again:
                 failure = again
-            except PrimaryChanged as changed:
-                if sent:  # the former primary may have done it, and passed it on to this one
-                    raise self._outcome_unknown() from changed
+            except StoreUnavailable as away:  # PrimaryChanged, say: the former may have done it
+                if sent:
+                    raise self._outcome_unknown() from away
                 raise
-        raise self._unavailable() from failure
+        raise (self._outcome_unknown() if sent else self._unavailable()) from failure
 
     async def _repeat(self, request: Request, lost: LinkLost, deadline: float) -> list[Reply]:
         """Sends a request again whose connection was lost, if that does no harm."""

@@ -16,6 +16,7 @@ from pantler_server.store.request import pack
 from pantler_server.store.store import Store
 
 RETRY_S = 0.05  # waiters look for themselves meanwhile, so there is no hurry
+REFUSED_RETRY_S = 5.0  # until an operator has given the right
 PROBE_INTERVAL_S = 0.25  # how soon a dead connection, or one to a former primary, is left
 
 log = structlog.get_logger(__name__)
@@ -54,8 +55,11 @@ class Subscription:
             if node is not None:
                 try:
                     await self._follow(node)
-                except (*CONNECT_ERRORS, LinkLost, ReplyFailed) as exc:
+                except (*CONNECT_ERRORS, LinkLost) as exc:
                     log.debug("subscription lost", channel=self._channel, detail=str(exc))
+                except ReplyFailed as exc:
+                    log.warning("not allowed to subscribe", channel=self._channel, error=str(exc))
+                    await asyncio.sleep(REFUSED_RETRY_S)
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self, node: Node) -> None:
@@ -63,7 +67,8 @@ class Subscription:
         lost = asyncio.Event()
         link = await node.open_apart(lost.set, self._pushed)
         try:
-            # SUBSCRIBE is answered by a push, so the PING behind it says that it is done.
+            # SUBSCRIBE is answered by a push, unless it is refused, so the PING behind it says that
+            # it is done; if it is refused, the PING's reply is one too many and ends the link.
             await self._ask(link, pack("SUBSCRIBE", self._channel) + pack("PING"))
             self._on_gap()
             while not lost.is_set() and node in self._store.topology.primaries():

@@ -55,7 +55,7 @@ class ListNamespacesResponse(_message.Message):
     def __init__(self, namespaces: _Optional[_Iterable[_Union[Namespace, _Mapping]]] = ...) -> None: ...
 
 class CacheStats(_message.Message):
-    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost")
+    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost", "renewals_failed")
     HITS_FIELD_NUMBER: _ClassVar[int]
     MISSES_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     MISSES_HIDDEN_BY_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,7 @@ class CacheStats(_message.Message):
     MISSES_EXPIRED_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
     FILLS_LOST_FIELD_NUMBER: _ClassVar[int]
+    RENEWALS_FAILED_FIELD_NUMBER: _ClassVar[int]
     hits: int
     misses_unknown: int
     misses_hidden_by_namespace: int
@@ -74,7 +75,8 @@ class CacheStats(_message.Message):
     misses_expired: int
     leases: int
     fills_lost: int
-    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ...) -> None: ...
+    renewals_failed: int
+    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ..., renewals_failed: _Optional[int] = ...) -> None: ...
 
 class GetStatsRequest(_message.Message):
     __slots__ = ("namespace",)

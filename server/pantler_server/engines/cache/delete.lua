@@ -1,13 +1,13 @@
 -- delete: remove one entry, end its lease, and remember it, so that no older fill brings it back.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
 -- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)
--- ARGV[1] key                     ARGV[2] generation (8 random bytes), for a partition without
+-- ARGV[1] its name in them        ARGV[2] generation (8 random bytes), for a partition without
 -- ARGV[3] version (8 bytes) that must be there, '' for any or none
 -- returns 1 if the entry was readable, else 0; with ARGV[3], 0 says that nothing was done;
 --   error WRONGTYPE if KEYS[1] holds anything but an entry
 -- clock: redis TIME               expiry: KEYS[1] and KEYS[4] are gone; KEYS[2], KEYS[3] never
 local entry, marks, tombstones, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, wanted = ARGV[1], ARGV[3]
+local name, wanted = ARGV[1], ARGV[3]
 
 local header = redis.call('GETRANGE', entry, 0, 51)
 if header ~= '' and string.byte(header) ~= 193 then
@@ -31,5 +31,5 @@ end
 -- include functions/void_lease.lua
 void_lease(lease)
 -- include functions/bury.lua
-bury(marks, state, tombstones, now_us, 'd' .. key)
+bury(marks, state, tombstones, now_us, 'd' .. name)
 return readable and 1 or 0

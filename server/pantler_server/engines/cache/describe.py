@@ -13,7 +13,7 @@ LAST_HEADER_BYTE = (1 << 16) - 1  # a header's length is two bytes of it
 async def describe(store: Store, space: Namespace, key: str, deadline: float) -> Description:
     """One round trip. Raises StoreError, WrongKind."""
     partition, place = keys.place(space, key)
-    tombstones = keys.tombstones(partition)
+    tombstones, name = keys.tombstones(partition), keys.tombstone(key)
     request = read(
         partition.slot,
         key,
@@ -22,7 +22,7 @@ async def describe(store: Store, space: Namespace, key: str, deadline: float) ->
         ("PTTL", place),
         ("HGET", keys.marks(partition), "state"),
         ("TIME",),
-        ("ZMSCORE", tombstones, f"d{key}", f"s{key}"),
+        ("ZMSCORE", tombstones, b"d" + name, b"s" + name),
         ("HGET", keys.lease(partition, place), "expires_us"),
         ("GET", keys.failure(partition, place)),
     )

@@ -6,13 +6,16 @@ A read is one round trip and no script (reading.py); what it finds may ask for o
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from pantler_server.core.errors import (
     FieldViolation,
     InvalidFields,
     PrimaryChanged,
     ServiceError,
+    StoreError,
 )
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import describe, entry, keys, scripts
@@ -38,7 +41,8 @@ from pantler_server.engines.cache.reading import (
     plain_hit,
 )
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
-from pantler_server.engines.cache.waiting import WaitingRooms
+from pantler_server.engines.cache.sweeper import Sweeper
+from pantler_server.engines.cache.waiting import Waiter, WaitingRooms
 from pantler_server.store.link import Reply
 from pantler_server.store.store import Store
 
@@ -47,6 +51,7 @@ from pantler_server.store.store import Store
 SLIDE_RATIO = 0.1
 
 _REQUEST_ID_REUSED = 4  # an outcome of set.lua; the others are these
+_FILL_LOST = (3, 0, b"")  # a reply of set.lua
 _OUTCOMES = {1: SetOutcome.STORED, 2: SetOutcome.CONDITION_NOT_MET, 3: SetOutcome.FILL_LOST}
 
 
@@ -63,12 +68,20 @@ class CacheEngine:
         self._reader = Reader(store)
         self._leases = Leases(store)
         self._rooms = WaitingRooms(store, self._reader, self._leases)
+        self._sweeper = Sweeper(store)
 
     def start(self) -> None:
         self._rooms.start()
+        self._sweeper.start()
+
+    def dismiss(self) -> None:
+        """Lets nobody wait for another's fill any more: all get the miss that they saw."""
+        self._rooms.dismiss()
 
     async def stop(self) -> None:
         await self._rooms.stop()
+        await self._leases.stop()
+        await self._sweeper.stop()
 
     async def get(
         self,
@@ -137,22 +150,31 @@ class CacheEngine:
         accept_stale: bool,
     ) -> None:
         """What is no plain hit of a batch; into `results`, by its index."""
-        unfinished: dict[int, asyncio.Task[Hit | Miss]] = {}
         ends: dict[int, Hit | Miss | BaseException] = {}
+        unfinished: dict[int, tuple[Place, Sight, Hit | Miss]] = {}
         for index, at, sight in others:
             try:
-                found = judge(sight, at, accept_stale=accept_stale)
+                ends[index] = found = judge(sight, at, accept_stale=accept_stale)
             except ServiceError as error:
                 ends[index] = error
                 continue
-            if _is_final(at, sight, found, ask, accept_stale):
-                ends[index] = found
-            else:
-                unfinished[index] = asyncio.create_task(
-                    self._follow_up(at, sight, found, deadline, ask, accept_stale)
-                )
-        finished = await asyncio.gather(*unfinished.values(), return_exceptions=True)
-        ends.update(zip(unfinished, finished, strict=True))
+            if not _is_final(at, sight, found, ask, accept_stale):
+                unfinished[index] = (at, sight, found)
+        # Nobody waits who holds what another waits for: first all leases that are free are taken.
+        impatient = None if ask is None else replace(ask, wait_ms=0)
+        calls = {
+            index: self._follow_up(at, sight, found, deadline, impatient, accept_stale)
+            for index, (at, sight, found) in unfinished.items()
+        }
+        ends |= await _side_by_side(calls)
+        if ask is not None and ask.wait_ms and not any(map(_has_lease, ends.values())):
+            party: list[Waiter] = []
+            calls = {
+                index: self._wait(at, sight, end, deadline, ask, accept_stale, party)
+                for index, (at, sight, _) in unfinished.items()
+                if isinstance(end := ends[index], Miss)
+            }
+            ends |= await _side_by_side(calls)
         stats = self._stats.of(space.name)
         for index, end in ends.items():
             if isinstance(end, BaseException):
@@ -178,10 +200,11 @@ class CacheEngine:
             failed = await self._leases.failed_lately(at, sight, deadline)
             return judge(sight, at, accept_stale=True, failed=failed)
         if isinstance(found, Miss) and ask.wait_ms:
-            until = min(deadline, asyncio.get_running_loop().time() + ask.wait_ms / 1000)
-            waited = await self._rooms.wait(at, sight, ask, until, accept_stale=accept_stale)
-            return found if waited is None else waited
-        while (grant := await self._leases.take(at, sight, ask, deadline)) is None:
+            return await self._wait(at, sight, found, deadline, ask, accept_stale)
+        while True:
+            grant = await self._leases.take(at, sight, ask, deadline, accept_stale=accept_stale)
+            if grant is not None:
+                break
             # The primary has another entry, by now or since a replica that is behind was read.
             sight = await self._reader.get(at, deadline)
             found = judge(sight, at, accept_stale=accept_stale)
@@ -190,25 +213,55 @@ class CacheEngine:
         if grant.failed:
             found = judge(sight, at, accept_stale=accept_stale, failed=True)
         if grant.lease is not None:
-            found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
+            return found._replace(fill_token=grant.lease.token, lease=grant.lease)
+        if isinstance(found, Miss) and ask.wait_ms:  # it was stale at first, and is gone
+            return await self._wait(at, sight, found, deadline, ask, accept_stale)
         return found
+
+    async def _wait(
+        self,
+        at: Place,
+        sight: Sight,
+        found: Miss,
+        deadline: float,
+        ask: LeaseAsk,
+        accept_stale: bool,
+        party: list[Waiter] | None = None,
+    ) -> Hit | Miss:
+        """What came while a caller waited; the miss that it saw if nothing did. Who gets the lease
+        dismisses the others of its party."""
+        until = min(deadline, asyncio.get_running_loop().time() + ask.wait_ms / 1000)
+        waited = await self._rooms.wait(
+            at, sight, ask, until, accept_stale=accept_stale, party=party
+        )
+        if waited is None:
+            return found
+        if waited.lease is not None:
+            for waiter in party or ():
+                waiter.dismiss()
+        return waited
 
     async def _renew(
         self, at: Place, sight: Sight, found: Hit, deadline: float, ask: LeaseAsk | None
     ) -> Hit:
         """Gives a fresh entry its ttl again, if it is sliding, and offers its refresh, if it is
         due."""
-        if _is_sliding(sight):
-            assert sight.raw is not None
-            ttl_ms = entry.read_header(sight.raw).ttl_us // 1000
-            request = scripts.touch_entry(at.space, at.key, ttl_ms, entry.raw_version(sight.raw))
-            [expires_us] = await self._store.call(request, deadline)
-            if expires_us:
-                found = found._replace(expires_us=expires_us)
-        if ask is not None and _is_due(sight, _left_ratio(at.space, ask)):
-            grant = await self._leases.take(at, sight, ask, deadline)
-            if grant is not None and grant.lease is not None:
-                found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
+        try:
+            if _is_sliding(sight):
+                assert sight.raw is not None
+                ttl_ms = entry.read_header(sight.raw).ttl_us // 1000
+                version = entry.raw_version(sight.raw)
+                request = scripts.touch_entry(at.space, at.key, ttl_ms, version)
+                [expires_us] = await self._store.call(request, deadline)
+                if expires_us:
+                    found = found._replace(expires_us=expires_us)
+                    self._note_if_short(at.space, ttl_ms)
+            if ask is not None and _is_due(sight, _left_ratio(at.space, ask)):
+                grant = await self._leases.take(at, sight, ask, deadline, accept_stale=True)
+                if grant is not None and grant.lease is not None:
+                    found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
+        except StoreError:  # Redis is full, say: a hit stays a hit
+            self._stats.of(at.space.name).renewals_failed += 1
         return found
 
     async def release_lease(
@@ -233,6 +286,7 @@ class CacheEngine:
             [reply] = await self._store.call(request, deadline)
         except PrimaryChanged:
             reply = await self._first_answer(space, new, deadline)
+        self._note_if_short(space, new.ttl_ms)
         return self._set_result(space, version, reply)
 
     async def set_many(
@@ -249,11 +303,13 @@ class CacheEngine:
         outcomes = await self._store.call_each(requests, deadline)
         for version, outcome in zip(versions, outcomes, strict=True):
             if isinstance(outcome, PrimaryChanged):
-                results.append(SetResult(SetOutcome.FILL_LOST))
+                results.append(self._set_result(space, version, _FILL_LOST))
             elif isinstance(outcome, ServiceError):
                 results.append(outcome)
             else:
                 results.append(self._set_result(space, version, outcome[0]))
+        for ttl_ms in {one.ttl_ms for one in new}:
+            self._note_if_short(space, ttl_ms)
         return results
 
     def _set_result(self, space: Namespace, version: int, reply: Reply) -> SetResult:
@@ -279,7 +335,7 @@ class CacheEngine:
             [record] = await self._store.call(scripts.read_answer(space, new), deadline)
             if record is not None:
                 return scripts.answer_to(new, record) or (_REQUEST_ID_REUSED, 0, b"")
-        return 3, 0, b""
+        return _FILL_LOST
 
     async def delete(
         self, space: Namespace, key: str, deadline: float, if_version: int = 0
@@ -289,6 +345,7 @@ class CacheEngine:
         request = scripts.delete_entry(space, key, if_version)
         [deleted] = await self._store.call(request, deadline)
         self._stats.of(space.name).deletes += 1
+        self._sweeper.note(space)
         return bool(deleted)
 
     async def delete_many(
@@ -302,6 +359,7 @@ class CacheEngine:
             for outcome in outcomes
         ]
         self._stats.of(space.name).deletes += sum(isinstance(one, bool) for one in deleted)
+        self._sweeper.note(space)
         return deleted
 
     async def touch(
@@ -311,7 +369,13 @@ class CacheEngine:
         expiry (Unix us), None if there is no such entry. One round trip."""
         request = scripts.touch_entry(space, key, _ttl_ms(space, ttl_ms))
         [expires_us] = await self._store.call(request, deadline)
+        self._note_if_short(space, ttl_ms)
         return expires_us or None
+
+    def _note_if_short(self, space: Namespace, ttl_ms: int | None) -> None:
+        """For what is kept for less than a fill token lives, and so leaves a tombstone."""
+        if (space.ttl_ms if ttl_ms is None else ttl_ms) + space.grace_ms < scripts.MAX_FILL_MS:
+            self._sweeper.note(space)
 
     async def describe(self, space: Namespace, key: str, deadline: float) -> Description:
         """Everything but the value. One round trip."""
@@ -324,6 +388,18 @@ class CacheEngine:
         deployment = await self._stats.deployment(space.name, deadline)
         size = await estimate_size(self._store, space.name, deadline)
         return self._stats.of(space.name), deployment, size
+
+
+async def _side_by_side(
+    calls: Mapping[int, Coroutine[Any, Any, Hit | Miss]],
+) -> dict[int, Hit | Miss | BaseException]:
+    """What each call comes to."""
+    ends = await asyncio.gather(*calls.values(), return_exceptions=True)
+    return dict(zip(calls, ends, strict=True))
+
+
+def _has_lease(end: Hit | Miss | BaseException) -> bool:
+    return not isinstance(end, BaseException) and end.lease is not None
 
 
 def _left_ratio(space: Namespace, ask: LeaseAsk | None) -> float:

@@ -63,6 +63,10 @@ def read(text: str) -> FillToken | None:
     except (Error, ValueError):
         return None
     body = raw[: -_CHECK.size]
+    try:
+        body[_BODY.size :].decode()
+    except UnicodeDecodeError:
+        return None
     if len(body) <= _BODY.size or raw[-_CHECK.size :] != _CHECK.pack(crc32(body)):
         return None
     primary, generation, seq, issued_us, version, lease_id, was_fresh = _BODY.unpack_from(body)

@@ -6,6 +6,7 @@ Built as bytes: this runs for every key of every call.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from pantler_server.core.keyspace import partition_of
 from pantler_server.core.namespace import Namespace, Partition
@@ -61,6 +62,13 @@ def tombstones(partition: Partition) -> bytes:
     return partition.tag + b"d"
 
 
+def tombstone(key: str) -> bytes:
+    """What the tombstones call a key: itself or, if it is long, its digest, so that their bound is
+    one of bytes too."""
+    name = key.encode()
+    return name if len(name) <= 32 else blake2b(name, digest_size=16).digest()
+
+
 def lease(partition: Partition, place: bytes) -> bytes:
     """`{namespace:partition}l:key`, a hash (functions/void_lease.lua). Expires with the lease."""
     return partition.tag + b"l" + place[len(partition.tag) + 1 :]
@@ -72,7 +80,7 @@ def failure(partition: Partition, place: bytes) -> bytes:
     return partition.tag + b"f" + place[len(partition.tag) + 1 :]
 
 
-def answered(partition: Partition, request_id: str) -> bytes:
-    """`{namespace:partition}r:request_id`, a string: what the first Set with the id came to.
-    Expires after 10 minutes."""
-    return b"%br:%b" % (partition.tag, request_id.encode())
+def answered(partition: Partition, place: bytes, request_id: str) -> bytes:
+    """`{namespace:partition}r:request_id:key`, a string: what the first Set of the key with the id
+    came to. Expires after 10 minutes."""
+    return b"%br:%b%b" % (partition.tag, request_id.encode(), place[len(partition.tag) + 1 :])

@@ -6,8 +6,10 @@
 -- ARGV[2] lease id (8 random bytes)   ARGV[3] holder   ARGV[4] ttl (ms)
 -- ARGV[5] channel to tell when it ends, '' for none
 -- ARGV[6] generation (8 random bytes), for a partition that has none
+-- ARGV[7] 1 if the caller is content with what it read should a fetch have failed lately: then it is
+--   not given the lease, so that a source that is down is tried seldom; else 0
 -- returns 0 if another entry is there now: read again; else
---   {granted 0|1, lease id, holder, generation and sequence (16 bytes), issued (Unix us, text),
+--   {granted (0 no, 1 now, 2 to this holder before), lease id, holder, generation and sequence (16 bytes), issued (Unix us, text),
 --    expiry (Unix us, text), failed 0|1}, the same again for the holder
 -- clock: redis TIME               expiry: KEYS[4] ARGV[4]; KEYS[2], KEYS[3] never
 local entry, marks, tombstones, lease, failure = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -18,9 +20,12 @@ if version ~= seen then
   return 0
 end
 local failed = seen ~= '' and redis.call('GET', failure) == seen and 1 or 0
+if failed == 1 and ARGV[7] == '1' then
+  return {0, '', '', '', '0', '0', 1}
+end
 local held = redis.call('HMGET', lease, 'id', 'holder', 'stamp', 'issued_us', 'expires_us')
 if held[1] then
-  local granted = held[2] == holder and 1 or 0
+  local granted = held[2] == holder and 2 or 0
   if channel ~= '' then
     redis.call('HSET', lease, '>' .. channel, '')
   end

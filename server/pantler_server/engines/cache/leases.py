@@ -5,14 +5,18 @@ stale and recache flags of memcached's meta protocol as answers: a miss, a stale
 is soon due for refresh each offer the lease to one caller. waiting.py has the others wait.
 """
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from pantler_server.core.errors import LeaseLost, PrimaryChanged
+from pantler_server.core import background
+from pantler_server.core.errors import LeaseLost, PrimaryChanged, ServiceError
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import entry, fill_token, scripts
 from pantler_server.engines.cache.fill_token import FillToken
-from pantler_server.engines.cache.model import Lease, LeaseAsk
-from pantler_server.engines.cache.reading import Place, Sight, View
+from pantler_server.engines.cache.model import Hit, Lease, LeaseAsk
+from pantler_server.engines.cache.reading import Place, Sight, View, judge
 from pantler_server.store.store import Store
 
 # For so long after a failed fetch stale-if-error serves at once; then a caller waits for a new one.
@@ -23,7 +27,9 @@ class Grant(NamedTuple):
     """What asking for a lease came to."""
 
     lease: Lease | None
-    """None if another holder has it."""
+    """None if another holder has it, or nobody gets it since a fetch failed lately."""
+    is_new: bool
+    """Whether it was given now, and not to the same holder before."""
     holder: str
     """Who has it now."""
     expires_us: int
@@ -33,13 +39,35 @@ class Grant(NamedTuple):
 
 
 class Leases:
-    """Each call is one round trip and raises the StoreErrors."""
+    """Each call is one round trip and raises the StoreErrors. `stop` after use."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._returns: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        await background.stop(tuple(self._returns))
 
     async def take(
-        self, at: Place, sight: Sight, ask: LeaseAsk, deadline: float, channel: str = ""
+        self, at: Place, sight: Sight, ask: LeaseAsk, deadline: float, *, accept_stale: bool
+    ) -> Grant | None:
+        """As `ask`, for a caller that may be cancelled meanwhile: its lease is given back then."""
+        asking = asyncio.create_task(self.ask(at, sight, ask, deadline, accept_stale=accept_stale))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._in_background(self._give_back_when_given(at, asking))
+            raise
+
+    async def ask(
+        self,
+        at: Place,
+        sight: Sight,
+        ask: LeaseAsk,
+        deadline: float,
+        *,
+        accept_stale: bool,
+        channel: str = "",
     ) -> Grant | None:
         """Asks for the lease of what was read; None if another entry is there by now. `channel` is
         told when the lease ends."""
@@ -50,7 +78,8 @@ class Leases:
             was_fresh = (
                 header.generation == sight.view.generation and header.expires_us > sight.view.now_us
             )
-        request = scripts.take_lease(at, version, ask, channel)
+        content = isinstance(judge(sight, at, accept_stale=accept_stale, failed=True), Hit)
+        request = scripts.take_lease(at, version, ask, content, channel)
         [reply] = await self._store.call(request, deadline)
         if not reply:
             return None
@@ -59,9 +88,33 @@ class Leases:
         if granted:
             seq = int.from_bytes(stamp[8:], "little")
             view = View(request.primary or fill_token.NONE, stamp[:8], seq, int(issued_us))
-            token = Sight(None, view).token(at.entry, version, was_fresh, lease_id)
+            token = view.token(at.entry, version, was_fresh, lease_id)
             lease = Lease(token.write(), int(expires_us))
-        return Grant(lease, holder.decode(), int(expires_us), bool(failed))
+        return Grant(lease, granted == 1, holder.decode(), int(expires_us), bool(failed))
+
+    def give_back(self, at: Place, grant: Grant) -> None:
+        """Releases, in the background, what was given to a caller that has gone. Not what it had
+        before: it may have asked again and hold it still."""
+        if grant.lease is not None and grant.is_new:
+            self._in_background(self._give_back(at, grant.lease))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = background.start(work, "give back a lease")
+        self._returns.add(task)
+        task.add_done_callback(self._returns.discard)
+
+    async def _give_back_when_given(self, at: Place, asking: "asyncio.Task[Grant | None]") -> None:
+        with suppress(ServiceError):
+            grant = await asking
+            if grant is not None:
+                self.give_back(at, grant)
+
+    async def _give_back(self, at: Place, lease: Lease) -> None:
+        token = fill_token.read(lease.token)
+        assert token is not None
+        deadline = asyncio.get_running_loop().time() + self._store.timeout_s
+        with suppress(ServiceError):  # it ends by itself
+            await self.release(at.space, at.key, token, deadline, failed=False)
 
     async def extend(
         self, space: Namespace, key: str, token: FillToken, ttl_ms: int, deadline: float

@@ -37,16 +37,16 @@ class View(NamedTuple):
     seq: int
     now_us: int
 
+    def token(self, place: bytes, version: int, was_fresh: bool, lease_id: bytes) -> FillToken:
+        """The token of a fill that begins at this read."""
+        return FillToken(*self, version, lease_id, was_fresh, place)
+
 
 class Sight(NamedTuple):
     """A stored string, None if there is none, and the view to judge it by."""
 
     raw: bytes | None
     view: View
-
-    def token(self, place: bytes, version: int, was_fresh: bool, lease_id: bytes) -> FillToken:
-        """The token of a fill that begins at this read."""
-        return FillToken(*self.view, version, lease_id, was_fresh, place)
 
 
 def plain_hit(raw: bytes, view: View, left_ratio: float) -> Hit | None:
@@ -101,7 +101,7 @@ def judge(sight: Sight, at: Place, *, accept_stale: bool, failed: bool = False) 
 
 
 def _token(sight: Sight, at: Place, version: int) -> str:
-    return sight.token(at.entry, version, False, fill_token.NONE).write()
+    return sight.view.token(at.entry, version, False, fill_token.NONE).write()
 
 
 def kept_for_errors(sight: Sight, space: Namespace) -> bool:
@@ -136,7 +136,7 @@ class Reader:
         """One key. One round trip, to a replica that may be behind if that is allowed."""
         partition = at.partition
         commands = (pack("GET", at.entry), self._read_marks(partition), _TIME)
-        request = Request(partition.slot, commands, at.key, repeatable=True)
+        request = Request(partition.slot, commands, at.key, repeatable=True, writes=False)
         raw, state, time = await self._store.call(request, deadline, replica=replica)
         return Sight(raw or None, _view(request, state, time))  # an empty string holds nothing
 
@@ -180,7 +180,7 @@ class Reader:
             self._read_marks(group.partition),
             _TIME,
         )
-        return Request(group.partition.slot, commands, space.name, repeatable=True)
+        return Request(group.partition.slot, commands, space.name, repeatable=True, writes=False)
 
     def _read_marks(self, partition: Partition) -> bytes:
         """The packed command, which is the same for every read of a partition."""

@@ -4,14 +4,14 @@ import random
 from hashlib import blake2b
 from struct import Struct
 
-from pantler_server.core.namespace import Namespace
+from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import entry, fill_token, keys
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.model import Condition, LeaseAsk, NewEntry
 from pantler_server.engines.cache.reading import Place
 from pantler_server.store.request import Argument, Request, Script, read
 
-MAX_FILL_MS = 60_000  # functions/bury.lua and set.lua have it too
+MAX_FILL_MS = 60_000  # functions/trim.lua, set.lua and touch.lua have it too
 
 _ANSWER = Struct("<BQ8s")  # outcome, expiry (Unix us), version
 
@@ -21,6 +21,7 @@ _TOUCH = Script.load(__package__, "touch.lua")
 _LEASE = Script.load(__package__, "lease.lua")
 _EXTEND_LEASE = Script.load(__package__, "extend_lease.lua")
 _RELEASE_LEASE = Script.load(__package__, "release_lease.lua")
+_SWEEP = Script.load(__package__, "sweep.lua")
 
 
 def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Request:
@@ -41,9 +42,9 @@ def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Req
     if keep_ms < MAX_FILL_MS or new.condition is not None or token or new.request_id:
         fingerprint = b""
         if new.request_id:
-            places.append(keys.answered(partition, new.request_id))
+            places.append(keys.answered(partition, place, new.request_id))
             fingerprint = _fingerprint(new)
-        arguments += (_condition(new.condition), new.key, fingerprint)
+        arguments += (_condition(new.condition), keys.tombstone(new.key), fingerprint)
         if token is not None:
             arguments += (
                 b"" if token.generation == fill_token.NONE else token.generation,
@@ -72,7 +73,7 @@ def delete_entry(space: Namespace, key: str, if_version: int = 0) -> Request:
         keys.tombstones(partition),
         keys.lease(partition, place),
     )
-    arguments = (key, random.randbytes(8), entry.pack_version(if_version))
+    arguments = (keys.tombstone(key), random.randbytes(8), entry.pack_version(if_version))
     return _DELETE.request(partition.slot, places, arguments, key)
 
 
@@ -81,11 +82,11 @@ def touch_entry(space: Namespace, key: str, ttl_ms: int, version: bytes = b"") -
     in a header, no other is touched."""
     partition, place = keys.place(space, key)
     places = (place, keys.marks(partition), keys.tombstones(partition))
-    arguments = (version, ttl_ms * 1000, ttl_ms + space.grace_ms, key)
+    arguments = (version, ttl_ms * 1000, ttl_ms + space.grace_ms, keys.tombstone(key))
     return _TOUCH.request(partition.slot, places, arguments, key, repeatable=True)
 
 
-def take_lease(at: Place, version: int, ask: LeaseAsk, channel: str) -> Request:
+def take_lease(at: Place, version: int, ask: LeaseAsk, content: bool, channel: str) -> Request:
     """The reply is 0 if the entry is not of this version any more, else that of lease.lua. As the
     ask names a holder, the script may run twice."""
     partition, place = at.partition, at.entry
@@ -103,6 +104,7 @@ def take_lease(at: Place, version: int, ask: LeaseAsk, channel: str) -> Request:
         ask.ttl_ms,
         channel,
         random.randbytes(8),
+        int(content),
     )
     return _LEASE.request(partition.slot, places, arguments, at.key, repeatable=True)
 
@@ -131,6 +133,12 @@ def release_lease(space: Namespace, key: str, token: FillToken, failed_ms: int) 
     )
 
 
+def sweep(partition: Partition) -> Request:
+    """The reply is how many tombstones were forgotten, and how many are left."""
+    places = (keys.tombstones(partition),)
+    return _SWEEP.request(partition.slot, places, (), "tombstones", repeatable=True)
+
+
 def read_failure(at: Place) -> Request:
     """The reply is the version, as it stands in a header, of the entry whose fetch failed lately,
     if any."""
@@ -139,8 +147,8 @@ def read_failure(at: Place) -> Request:
 
 def read_answer(space: Namespace, new: NewEntry) -> Request:
     """The reply is what the first Set with the entry's request id came to, if that is known."""
-    partition, _ = keys.place(space, new.key)
-    return read(partition.slot, new.key, ("GET", keys.answered(partition, new.request_id)))
+    partition, place = keys.place(space, new.key)
+    return read(partition.slot, new.key, ("GET", keys.answered(partition, place, new.request_id)))
 
 
 def answer_to(new: NewEntry, record: bytes) -> tuple[int, int, bytes] | None:
@@ -165,6 +173,8 @@ def _condition(condition: Condition | int | None) -> bytes:
 
 def _fingerprint(new: NewEntry) -> bytes:
     """What tells two requests with one id apart."""
-    said = repr((new.key, new.ttl_ms, new.content_type, new.tags, new.depends_on))
-    rest = repr((new.sliding, new.condition, new.token, len(new.value)))
-    return blake2b(f"{said}{rest}".encode() + new.value, digest_size=16).digest()
+    token = "" if new.token is None else new.token.write()
+    said = (new.ttl_ms, new.content_type, new.tags, new.depends_on, new.sliding, token)
+    return blake2b(
+        repr(said).encode() + _condition(new.condition) + b"\0" + new.value, digest_size=16
+    ).digest()

@@ -9,7 +9,7 @@
 -- ARGV[6] and the rest are left out where none of them is needed:
 -- ARGV[6] condition: '' none, 'absent', 'present', or the version (8 bytes) that must be there,
 --   each of an entry that a read would give as fresh
--- ARGV[7] key                     ARGV[8] fingerprint of the request (16 bytes), '' without its id
+-- ARGV[7] name in the tombstones  ARGV[8] fingerprint of the request (16 bytes), '' without its id
 -- ARGV[9..13] a fill token: generation, sequence, version of the entry that was there, lease id
 --   (each '' if there was none; the sequence 0), time of issue (Unix us)
 -- returns expiry (Unix us) if it stored the entry, else {outcome, expiry, version (8 bytes)}, whose
@@ -21,7 +21,7 @@
 -- made only in the branch that needs it.
 local call = redis.call
 local entry, marks, tombstones, lease, answered = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local condition, key = ARGV[6], ARGV[7]
+local condition, name = ARGV[6], ARGV[7]
 local STORED, CONDITION_NOT_MET, FILL_LOST, REQUEST_ID_REUSED = 1, 2, 3, 4
 
 if answered then
@@ -59,7 +59,7 @@ if ARGV[9] then
       outcome = FILL_LOST
     end
   else
-    local events = call('ZMSCORE', tombstones, '', 'd' .. key, 's' .. key)
+    local events = call('ZMSCORE', tombstones, '', 'd' .. name, 's' .. name)
     if not events[1] then  -- lost, and nobody knows what happened until now
       events[1] = struct.unpack('<I8', state, 9)
       call('ZADD', tombstones, string.format('%.0f', events[1]), '')
@@ -69,7 +69,7 @@ if ARGV[9] then
         outcome = FILL_LOST
       end
     end
-    if now_us - issued_us > 60000000 then
+    if math.abs(now_us - issued_us) > 60000000 then
       outcome = FILL_LOST
     end
   end
@@ -96,9 +96,9 @@ if outcome == STORED then
     -- include functions/void_lease.lua
     void_lease(lease)
   end
-  if key and tonumber(ARGV[4]) < 60000 then
+  if name and tonumber(ARGV[4]) < 60000 then
     -- include functions/bury.lua
-    bury(marks, state, tombstones, now_us, 's' .. key)
+    bury(marks, state, tombstones, now_us, 's' .. name)
   end
 end
 if answered then

@@ -26,6 +26,7 @@ FIELDS = (
     "sets",
     "fills_lost",
     "deletes",
+    "renewals_failed",
 )
 
 _READS = Counter(
@@ -42,7 +43,12 @@ _READ_OUTCOMES = {
     "misses_expired": "miss_expired",
     "misses_hidden_by_namespace": "miss_hidden_by_namespace",
 }
-_WRITE_OPERATIONS = {"sets": "set", "fills_lost": "fill_lost", "deletes": "delete"}
+_WRITE_OPERATIONS = {
+    "sets": "set",
+    "fills_lost": "fill_lost",
+    "deletes": "delete",
+    "renewals_failed": "renewal_failed",
+}
 _MISSES = {
     MissReason.UNKNOWN: "misses_unknown",
     MissReason.EXPIRED: "misses_expired",
@@ -74,6 +80,8 @@ class NamespaceStats:
         """Sets refused because something happened to the key since their fill began."""
         self.deletes = 0
         """Deletes of a key, whether or not it was there."""
+        self.renewals_failed = 0
+        """Hits that Redis could neither slide nor offer for refresh."""
 
     def count_read(self, found: Hit | Miss) -> None:
         if isinstance(found, Miss):

@@ -1,7 +1,7 @@
 -- touch: give an entry a new ttl from now on, if a read would give it as fresh.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)   KEYS[3] tombstones (zset)
 -- ARGV[1] version (8 bytes) that must be there, '' for any           ARGV[2] ttl (us)
--- ARGV[3] time to keep it: ttl and grace (ms)                        ARGV[4] key
+-- ARGV[3] time to keep it: ttl and grace (ms)                        ARGV[4] name in KEYS[3]
 -- returns expiry (Unix us), 0 if there is no such entry; error WRONGTYPE if KEYS[1] holds anything
 --   but an entry
 -- clock: redis TIME               expiry: KEYS[1] ARGV[3]; KEYS[2], KEYS[3] never

@@ -25,14 +25,14 @@ from prometheus_client import Gauge
 
 from pantler_server.core import background
 from pantler_server.core.errors import ServiceError
-from pantler_server.engines.cache import fill_token, keys
+from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.leases import Grant, Leases
-from pantler_server.engines.cache.model import Hit, LeaseAsk, Miss
+from pantler_server.engines.cache.model import Hit, Lease, LeaseAsk, Miss
 from pantler_server.engines.cache.reading import Place, Reader, Sight, judge
 from pantler_server.store.store import Store
 from pantler_server.store.subscription import Subscription
 
-POLL_S = 0.25  # bounds what a lost message costs, and is rare enough to cost nothing
+POLL_S = 0.25  # bounds what a lost message costs; a room costs some 0.1 ms of processor each time
 COMMAND_S = 1.0  # for a room's own commands, which no single caller's deadline bounds
 EXPIRY_MARGIN_S = 0.002  # a lease that is said to end now may last for the rest of its millisecond
 
@@ -51,6 +51,7 @@ class WaitingRooms:
         self._leases = leases
         self._channel = f"pantler:wake:{secrets.token_hex(8)}"
         self._rooms: dict[bytes, _Room] = {}  # by the place of the lease
+        self._closed = False
         self._subscription = Subscription(store, self._channel, self._wake, self._wake_all)
 
     def start(self) -> None:
@@ -60,13 +61,31 @@ class WaitingRooms:
         await self._subscription.stop()
         await background.stop([room.task for room in self._rooms.values()])
 
+    def dismiss(self) -> None:
+        """Lets nobody wait any more: all are answered that nothing came."""
+        self._closed = True
+        for room in self._rooms.values():
+            for waiter in room.waiters:
+                waiter.dismiss()
+
     async def wait(
-        self, at: Place, sight: Sight, ask: LeaseAsk, until: float, *, accept_stale: bool
+        self,
+        at: Place,
+        sight: Sight,
+        ask: LeaseAsk,
+        until: float,
+        *,
+        accept_stale: bool,
+        party: "list[Waiter] | None" = None,
     ) -> Hit | Miss | None:
         """For a caller whose read saw a miss: a fill, a stale entry once a fetch has failed, or the
-        lease, whichever comes first; None if none came until `until` (loop time). Raises
-        StoreError."""
-        waiter = _Waiter(ask, accept_stale)
+        lease, whichever comes first; None if none came until `until` (loop time), or it was
+        dismissed: `party` gets who waits. Raises StoreError."""
+        if self._closed:
+            return None
+        waiter = Waiter(ask, accept_stale)
+        if party is not None:
+            party.append(waiter)
         lease = keys.lease(at.partition, at.entry)
         room = self._rooms.get(lease)
         if room is None:
@@ -80,6 +99,10 @@ class WaitingRooms:
         except TimeoutError:
             # An answer may have come in the same tick; it may be the lease.
             return waiter.answer.result() if waiter.answered else None
+        except asyncio.CancelledError:
+            if waiter.grant is not None:
+                self._leases.give_back(at, waiter.grant)
+            raise
         finally:
             _WAITING.dec()
             room.leave(waiter)
@@ -102,13 +125,21 @@ class WaitingRooms:
             room.wake.set()
 
 
-class _Waiter:
-    __slots__ = ("accept_stale", "answer", "ask")
+class Waiter:
+    """A caller that waits. `grant` is the lease that it was answered with, if that was one."""
+
+    __slots__ = ("accept_stale", "answer", "ask", "grant")
 
     def __init__(self, ask: LeaseAsk, accept_stale: bool) -> None:
         self.ask = ask
         self.accept_stale = accept_stale
-        self.answer: asyncio.Future[Hit | Miss] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[Hit | Miss | None] = asyncio.get_running_loop().create_future()
+        self.grant: Grant | None = None
+
+    def dismiss(self) -> None:
+        """Answers that nothing came."""
+        if not self.answer.done():
+            self.answer.set_result(None)
 
     @property
     def answered(self) -> bool:
@@ -121,7 +152,7 @@ class _Room:
     task: asyncio.Task[None]
 
     def __init__(self, at: Place, reader: Reader, leases: Leases, channel: str) -> None:
-        self.waiters: dict[_Waiter, None] = {}  # in the order in which they came
+        self.waiters: dict[Waiter, None] = {}  # in the order in which they came
         self.wake = asyncio.Event()
         self._at = at
         self._reader = reader
@@ -129,12 +160,12 @@ class _Room:
         self._channel = channel
         self._holder = ""  # who has the lease, as far as is known
 
-    def enter(self, waiter: _Waiter) -> None:
+    def enter(self, waiter: Waiter) -> None:
         self.waiters[waiter] = None
         if waiter.ask.holder == self._holder:
             self.wake.set()  # it holds the lease and asks again: the same lease is its answer
 
-    def leave(self, waiter: _Waiter) -> None:
+    def leave(self, waiter: Waiter) -> None:
         self.waiters.pop(waiter, None)
         if not self.waiters:
             self.wake.set()  # nobody is left to serve
@@ -169,32 +200,38 @@ class _Room:
     async def _take_lease(self, sight: Sight) -> float:
         """Asks for the lease on behalf of a waiter; how long to wait then (seconds)."""
         present = tuple(self.waiters)
-        waiter = next((one for one in present if one.ask.holder == self._holder), present[0])
-        grant = await self._leases.take(
-            self._at, sight, waiter.ask, _command_deadline(), self._channel
+        asker = next((one for one in present if one.ask.holder == self._holder), present[0])
+        grant = await self._leases.ask(
+            self._at,
+            sight,
+            asker.ask,
+            _command_deadline(),
+            accept_stale=asker.accept_stale,
+            channel=self._channel,
         )
         if grant is None:
             return 0  # another entry is there by now
         self._holder = grant.holder
         if grant.lease is not None:
-            await self._hand_over(waiter, sight, grant)
+            self._hand_over(sight, grant, grant.lease)
         if grant.failed:
             self._answer(present, sight, failed=True)
         left_us = grant.expires_us - sight.view.now_us
         return min(POLL_S, max(0, left_us) / 1e6 + EXPIRY_MARGIN_S)
 
-    async def _hand_over(self, waiter: _Waiter, sight: Sight, grant: Grant) -> None:
-        assert grant.lease is not None
-        if waiter.answer.done():  # it gave up meanwhile: the lease is for the next
-            token = fill_token.read(grant.lease.token)
-            assert token is not None
-            space, key = self._at.space, self._at.key
-            await self._leases.release(space, key, token, _command_deadline(), failed=False)
-            return
-        found = judge(sight, self._at, accept_stale=waiter.accept_stale, failed=grant.failed)
-        self._settle(waiter, found._replace(fill_token=grant.lease.token, lease=grant.lease))
+    def _hand_over(self, sight: Sight, grant: Grant, lease: Lease) -> None:
+        """Gives the lease to each call of its holder."""
+        callers = [
+            one for one in self.waiters if one.ask.holder == grant.holder and not one.answer.done()
+        ]
+        if not callers:  # all gave up meanwhile: the lease is for the next
+            self._leases.give_back(self._at, grant)
+        for caller in callers:
+            found = judge(sight, self._at, accept_stale=caller.accept_stale, failed=grant.failed)
+            caller.grant = grant
+            self._settle(caller, found._replace(fill_token=lease.token, lease=lease))
 
-    def _answer(self, present: Sequence[_Waiter], sight: Sight, *, failed: bool) -> Hit | Miss:
+    def _answer(self, present: Sequence[Waiter], sight: Sight, *, failed: bool) -> Hit | Miss:
         """Answers those who are content with what was read; what it is to those who accept no stale
         entry."""
         fresh = judge(sight, self._at, accept_stale=False)
@@ -205,7 +242,7 @@ class _Room:
                 self._settle(waiter, found)
         return fresh
 
-    def _settle(self, waiter: _Waiter, found: Hit | Miss) -> None:
+    def _settle(self, waiter: Waiter, found: Hit | Miss) -> None:
         del self.waiters[waiter]
         if not waiter.answer.done():
             waiter.answer.set_result(found)

@@ -9,7 +9,8 @@ local function void_lease(lease)
   redis.call('DEL', lease)
   for _, field in ipairs(fields) do
     if string.byte(field) == 62 then
-      redis.call('PUBLISH', string.sub(field, 2), lease)
+      -- pcall: without the right to publish, who waits looks every 250 ms, and all else is done.
+      redis.pcall('PUBLISH', string.sub(field, 2), lease)
     end
   end
 end

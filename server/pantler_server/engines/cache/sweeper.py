@@ -1,0 +1,59 @@
+"""Forgets what deletes left behind, where nothing happens any more that would trim it.
+
+Deletes leave tombstones for as long as a fill token lives (functions/bury.lua). Later events of the
+partition trim them; in a partition that falls silent they would stay, up to their bound, and no
+eviction may take them. So each worker comes back to the namespaces in which it left some.
+"""
+
+import asyncio
+
+from pantler_server.core import background
+from pantler_server.core.errors import ServiceError
+from pantler_server.core.namespace import Namespace, Partition
+from pantler_server.engines.cache import scripts
+from pantler_server.store.store import Store
+
+SWEEP_INTERVAL_S = 30.0  # tombstones are gone within 90 s
+
+
+class Sweeper:
+    """`start` before use, `stop` after it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._noted: dict[str, Namespace] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = background.start(self._keep_sweeping(), "sweeper")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            await background.stop((self._task,))
+
+    def note(self, space: Namespace) -> None:
+        """Tombstones were left in this namespace."""
+        self._noted[space.name] = space
+
+    async def sweep(self) -> None:
+        """One round of what was noted. What is left, or could not be reached, stays noted."""
+        noted, self._noted = self._noted, {}
+        for space in noted.values():
+            partitions = list(space.partitions)
+            while partitions:
+                outcomes = await self._store.call_each(
+                    [scripts.sweep(partition) for partition in partitions],
+                    asyncio.get_running_loop().time() + self._store.timeout_s,
+                )
+                more: list[Partition] = []
+                for partition, outcome in zip(partitions, outcomes, strict=True):
+                    if isinstance(outcome, ServiceError) or outcome[0][1]:
+                        self.note(space)
+                    if not isinstance(outcome, ServiceError) and outcome[0][0]:
+                        more.append(partition)
+                partitions = more
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            await self.sweep()
