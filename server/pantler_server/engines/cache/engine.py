@@ -1,7 +1,7 @@
 """The cache: entries under keys, in namespaces, until they expire.
 
-A read is one round trip and no script (reading.py); what it finds may ask for one more: a lease
-(leases.py, waiting.py), or a sliding entry's new ttl. A write is one script.
+A read is one round trip and no script (reading.py); what it finds may ask for one more: a lease, or
+a sliding entry's new ttl (follow_up.py). A write is one script.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from pantler_server.core.errors import (
     InvalidFields,
     PrimaryChanged,
     ServiceError,
-    StoreError,
 )
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache import describe, entry, keys, scripts
+from pantler_server.engines.cache import describe, keys, scripts
 from pantler_server.engines.cache.estimate import estimate_size
 from pantler_server.engines.cache.fill_token import FillToken
+from pantler_server.engines.cache.follow_up import FollowUp, is_final, left_ratio
 from pantler_server.engines.cache.leases import Leases
 from pantler_server.engines.cache.model import (
     Description,
@@ -37,7 +37,6 @@ from pantler_server.engines.cache.reading import (
     Reader,
     Sight,
     judge,
-    kept_for_errors,
     plain_hit,
 )
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
@@ -45,10 +44,6 @@ from pantler_server.engines.cache.sweeper import Sweeper
 from pantler_server.engines.cache.waiting import Waiter, WaitingRooms
 from pantler_server.store.link import Reply
 from pantler_server.store.store import Store
-
-# A sliding entry gets its ttl again when this share of it is over, so that most reads of a busy one
-# stay one round trip.
-SLIDE_RATIO = 0.1
 
 _REQUEST_ID_REUSED = 4  # an outcome of set.lua; the others are these
 _FILL_LOST = (3, 0, b"")  # a reply of set.lua
@@ -69,6 +64,7 @@ class CacheEngine:
         self._leases = Leases(store)
         self._rooms = WaitingRooms(store, self._reader, self._leases)
         self._sweeper = Sweeper(store)
+        self._after = FollowUp(store, stats, self._reader, self._leases, self._rooms, self._sweeper)
 
     def start(self) -> None:
         self._rooms.start()
@@ -97,12 +93,12 @@ class CacheEngine:
         at = Place(space, key, *keys.place(space, key))
         sight = await self._reader.get(at, deadline, replica=space.config.replica_reads)
         stats = self._stats.of(space.name)
-        if sight.raw and (hit := plain_hit(sight.raw, sight.view, _left_ratio(space, ask))):
+        if sight.raw and (hit := plain_hit(sight.raw, sight.view, left_ratio(space, ask))):
             stats.hits += 1
             return hit
         found = judge(sight, at, accept_stale=accept_stale)
-        if not _is_final(at, sight, found, ask, accept_stale):
-            found = await self._follow_up(at, sight, found, deadline, ask, accept_stale)
+        if not is_final(at, sight, found, ask, accept_stale):
+            found = await self._after.follow_up(at, sight, found, deadline, ask, accept_stale)
         stats.count_read(found)
         return found
 
@@ -119,7 +115,7 @@ class CacheEngine:
         results: list[Hit | Miss | ServiceError | None] = [None] * len(wanted)
         hits = 0
         others: list[tuple[int, Place, Sight]] = []
-        left_ratio = _left_ratio(space, ask)
+        left = left_ratio(space, ask)
         for group, seen in await self._reader.get_many(space, wanted, deadline):
             if isinstance(seen, ServiceError):
                 for index in group.indexes:
@@ -129,7 +125,7 @@ class CacheEngine:
             for index, place, raw in zip(group.indexes, group.places, raws, strict=True):
                 if isinstance(raw, ServiceError):
                     results[index] = raw
-                elif raw and (hit := plain_hit(raw, view, left_ratio)):
+                elif raw and (hit := plain_hit(raw, view, left)):
                     results[index] = hit
                     hits += 1
                 else:
@@ -158,19 +154,19 @@ class CacheEngine:
             except ServiceError as error:
                 ends[index] = error
                 continue
-            if not _is_final(at, sight, found, ask, accept_stale):
+            if not is_final(at, sight, found, ask, accept_stale):
                 unfinished[index] = (at, sight, found)
         # Nobody waits who holds what another waits for: first all leases that are free are taken.
         impatient = None if ask is None else replace(ask, wait_ms=0)
         calls = {
-            index: self._follow_up(at, sight, found, deadline, impatient, accept_stale)
+            index: self._after.follow_up(at, sight, found, deadline, impatient, accept_stale)
             for index, (at, sight, found) in unfinished.items()
         }
         ends |= await _side_by_side(calls)
         if ask is not None and ask.wait_ms and not any(map(_has_lease, ends.values())):
             party: list[Waiter] = []
             calls = {
-                index: self._wait(at, sight, end, deadline, ask, accept_stale, party)
+                index: self._after.wait(at, sight, end, deadline, ask, accept_stale, party)
                 for index, (at, sight, _) in unfinished.items()
                 if isinstance(end := ends[index], Miss)
             }
@@ -183,86 +179,6 @@ class CacheEngine:
             else:
                 stats.count_read(end)
             results[index] = end
-
-    async def _follow_up(
-        self,
-        at: Place,
-        sight: Sight,
-        found: Hit | Miss,
-        deadline: float,
-        ask: LeaseAsk | None,
-        accept_stale: bool,
-    ) -> Hit | Miss:
-        """What comes of a read that is not final."""
-        if isinstance(found, Hit) and not found.stale:
-            return await self._renew(at, sight, found, deadline, ask)
-        if ask is None:
-            failed = await self._leases.failed_lately(at, sight, deadline)
-            return judge(sight, at, accept_stale=True, failed=failed)
-        if isinstance(found, Miss) and ask.wait_ms:
-            return await self._wait(at, sight, found, deadline, ask, accept_stale)
-        while True:
-            grant = await self._leases.take(at, sight, ask, deadline, accept_stale=accept_stale)
-            if grant is not None:
-                break
-            # The primary has another entry, by now or since a replica that is behind was read.
-            sight = await self._reader.get(at, deadline)
-            found = judge(sight, at, accept_stale=accept_stale)
-            if isinstance(found, Hit) and not found.stale:
-                return found
-        if grant.failed:
-            found = judge(sight, at, accept_stale=accept_stale, failed=True)
-        if grant.lease is not None:
-            return found._replace(fill_token=grant.lease.token, lease=grant.lease)
-        if isinstance(found, Miss) and ask.wait_ms:  # it was stale at first, and is gone
-            return await self._wait(at, sight, found, deadline, ask, accept_stale)
-        return found
-
-    async def _wait(
-        self,
-        at: Place,
-        sight: Sight,
-        found: Miss,
-        deadline: float,
-        ask: LeaseAsk,
-        accept_stale: bool,
-        party: list[Waiter] | None = None,
-    ) -> Hit | Miss:
-        """What came while a caller waited; the miss that it saw if nothing did. Who gets the lease
-        dismisses the others of its party."""
-        until = min(deadline, asyncio.get_running_loop().time() + ask.wait_ms / 1000)
-        waited = await self._rooms.wait(
-            at, sight, ask, until, accept_stale=accept_stale, party=party
-        )
-        if waited is None:
-            return found
-        if waited.lease is not None:
-            for waiter in party or ():
-                waiter.dismiss()
-        return waited
-
-    async def _renew(
-        self, at: Place, sight: Sight, found: Hit, deadline: float, ask: LeaseAsk | None
-    ) -> Hit:
-        """Gives a fresh entry its ttl again, if it is sliding, and offers its refresh, if it is
-        due."""
-        try:
-            if _is_sliding(sight):
-                assert sight.raw is not None
-                ttl_ms = entry.read_header(sight.raw).ttl_us // 1000
-                version = entry.raw_version(sight.raw)
-                request = scripts.touch_entry(at.space, at.key, ttl_ms, version)
-                [expires_us] = await self._store.call(request, deadline)
-                if expires_us:
-                    found = found._replace(expires_us=expires_us)
-                    self._note_if_short(at.space, ttl_ms)
-            if ask is not None and _is_due(sight, _left_ratio(at.space, ask)):
-                grant = await self._leases.take(at, sight, ask, deadline, accept_stale=True)
-                if grant is not None and grant.lease is not None:
-                    found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
-        except StoreError:  # Redis is full, say: a hit stays a hit
-            self._stats.of(at.space.name).renewals_failed += 1
-        return found
 
     async def release_lease(
         self, space: Namespace, key: str, token: FillToken, deadline: float, *, failed: bool
@@ -286,7 +202,7 @@ class CacheEngine:
             [reply] = await self._store.call(request, deadline)
         except PrimaryChanged:
             reply = await self._first_answer(space, new, deadline)
-        self._note_if_short(space, new.ttl_ms)
+        self._sweeper.note_if_short(space, new.ttl_ms)
         return self._set_result(space, version, reply)
 
     async def set_many(
@@ -309,7 +225,7 @@ class CacheEngine:
             else:
                 results.append(self._set_result(space, version, outcome[0]))
         for ttl_ms in {one.ttl_ms for one in new}:
-            self._note_if_short(space, ttl_ms)
+            self._sweeper.note_if_short(space, ttl_ms)
         return results
 
     def _set_result(self, space: Namespace, version: int, reply: Reply) -> SetResult:
@@ -369,13 +285,8 @@ class CacheEngine:
         expiry (Unix us), None if there is no such entry. One round trip."""
         request = scripts.touch_entry(space, key, _ttl_ms(space, ttl_ms))
         [expires_us] = await self._store.call(request, deadline)
-        self._note_if_short(space, ttl_ms)
+        self._sweeper.note_if_short(space, ttl_ms)
         return expires_us or None
-
-    def _note_if_short(self, space: Namespace, ttl_ms: int | None) -> None:
-        """For what is kept for less than a fill token lives, and so leaves a tombstone."""
-        if (space.ttl_ms if ttl_ms is None else ttl_ms) + space.grace_ms < scripts.MAX_FILL_MS:
-            self._sweeper.note(space)
 
     async def describe(self, space: Namespace, key: str, deadline: float) -> Description:
         """Everything but the value. One round trip."""
@@ -400,34 +311,6 @@ async def _side_by_side(
 
 def _has_lease(end: Hit | Miss | BaseException) -> bool:
     return not isinstance(end, BaseException) and end.lease is not None
-
-
-def _left_ratio(space: Namespace, ask: LeaseAsk | None) -> float:
-    """The share of its ttl below which a fresh entry is offered for refresh: none to who does not
-    ask."""
-    return 0.0 if ask is None else 1 - space.config.refresh_ratio
-
-
-def _is_final(
-    at: Place, sight: Sight, found: Hit | Miss, ask: LeaseAsk | None, accept_stale: bool
-) -> bool:
-    """Whether a read needs nothing more; nearly all don't."""
-    if isinstance(found, Hit) and not found.stale:
-        return not _is_due(sight, _left_ratio(at.space, ask)) and not _is_sliding(sight)
-    return ask is None and not (accept_stale and kept_for_errors(sight, at.space))
-
-
-def _is_sliding(sight: Sight) -> bool:
-    """Whether a fresh entry is to be given its ttl again by this read."""
-    assert sight.raw is not None
-    return bool(sight.raw[1] & entry.SLIDING) and _is_due(sight, 1 - SLIDE_RATIO)
-
-
-def _is_due(sight: Sight, left_ratio: float) -> bool:
-    """Whether at most this share of a fresh entry's ttl is left."""
-    assert sight.raw is not None
-    header = entry.read_header(sight.raw)
-    return header.expires_us - sight.view.now_us <= header.ttl_us * left_ratio
 
 
 def _new_version() -> int:

@@ -35,6 +35,12 @@ class Sweeper:
         """Tombstones were left in this namespace."""
         self._noted[space.name] = space
 
+    def note_if_short(self, space: Namespace, ttl_ms: int | None) -> None:
+        """An entry was set or touched with this ttl (None: the namespace's). It leaves a tombstone
+        if it is kept for less than a fill token lives."""
+        if (space.ttl_ms if ttl_ms is None else ttl_ms) + space.grace_ms < scripts.MAX_FILL_MS:
+            self.note(space)
+
     async def sweep(self) -> None:
         """One round of what was noted. What is left, or could not be reached, stays noted."""
         noted, self._noted = self._noted, {}
