@@ -161,3 +161,15 @@ async def test_a_full_redis_still_deletes_and_remembers() -> None:
         assert await one.delete("k0") is True
         await redis.execute("CONFIG", "SET", "maxmemory", 0)
         assert await one.fill("k0", token) is FILL_LOST
+
+
+async def test_a_hit_stays_a_hit_when_redis_is_full() -> None:
+    async with (
+        ValkeyServer("--maxmemory-policy", "noeviction") as redis,
+        caller_of(url=redis.url) as (one, _),
+    ):
+        await one.set("k", ttl_ms=2_000, sliding=True)
+        await asyncio.sleep(0.3)  # it is due to be given its ttl again
+        await redis.execute("CONFIG", "SET", "maxmemory", 1)
+        assert value(await one.get("k")) == b"v"
+        assert one.engine._stats.of(one.space.name).renewals_failed == 1
