@@ -10,16 +10,17 @@ after it. What ends between the two may be said to be over or not; all else is j
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
+import hypothesis
 import pytest
 import uvloop
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -41,19 +42,20 @@ from pantler_server.store.store import Store
 from tests.engines.caller import CONDITION_NOT_MET, FILL_LOST, STORED, Caller, lease_token
 from tests.servers.valkey import ValkeyServer
 
-SHORT_MS = 10  # a ttl whose end `wait` waits for
+SHORT_MS = 10  # a ttl whose end `wait` waits for, and that a few calls outlast without it
 LONG_MS = 600_000  # a ttl whose end no example sees; the longest of a lease
-GRAIN_US = 2_000  # Redis drops a key within 1 ms of its expiry, and a script takes its time
+GRAIN_US = 2_000  # Redis drops a key within 1 ms of its expiry, and reads the clock some us apart
 NO_VERSION = 1  # of 2**63 versions, one that no entry will have
 
 AT_ONCE = 1e-9  # a refresh ratio: the next read finds the refresh due
-NAMESPACES: dict[str, dict[str, Any]] = {
-    "plain": {"refresh_ratio": 1},
-    "refreshed": {"refresh_ratio": AT_ONCE},
-    "graced": {"stale_while_revalidate": "1h", "refresh_ratio": 1},
-    "guarded": {"stale_if_error": "1h", "refresh_ratio": AT_ONCE},
+NEVER = 1.0
+HOUR = timedelta(hours=1)
+NAMESPACES = {
+    "plain": NamespaceConfig(refresh_ratio=NEVER),
+    "refreshed": NamespaceConfig(refresh_ratio=AT_ONCE),
+    "graced": NamespaceConfig(refresh_ratio=NEVER, stale_while_revalidate=HOUR),
+    "guarded": NamespaceConfig(refresh_ratio=AT_ONCE, stale_if_error=HOUR),
 }
-
 KEYS = ("a", "b")
 
 T = TypeVar("T")
@@ -68,7 +70,8 @@ class Moment(NamedTuple):
 
     @property
     def span_us(self) -> range:
-        return range(self.before_us, self.after_us + 1)
+        """When Redis may say that it did the call."""
+        return range(self.before_us - GRAIN_US, self.after_us + GRAIN_US)
 
     def precedes(self, end_us: int) -> set[bool]:
         """Whether the call is before this end: one answer, or both where either may be true."""
@@ -87,7 +90,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Lease:
-    """The lease that was given last, if nothing but time has ended it since."""
+    """What was given last, if nothing but time can have ended it since."""
 
     id: bytes
     holder: str
@@ -114,19 +117,18 @@ class Key:
     space: Namespace
     entry: Entry | None = None
     lease: Lease | None = None
-    lease_ids: set[bytes] = field(default_factory=set)
-    """Those of all leases that were ever given."""
     changes: int = 0
     """How often it was set or deleted."""
-    versions: list[int] = field(default_factory=list)
-    """All that it ever had."""
-    reads: list[Read] = field(default_factory=list)
-    """All that gave a token."""
     failed_version: int = 0
-    """That of the entry whose holder could not fetch it anew."""
+    """Of the entry that the holder of a lease failed to fetch anew."""
+    versions: list[int] = field(default_factory=list)
+    """All that it had."""
+    lease_ids: set[bytes] = field(default_factory=set)
+    """Those of all leases that were given."""
+    reads: list[Read] = field(default_factory=list)
 
     def fresh(self, moment: Moment) -> set[bool]:
-        """Whether a Get that accepts no stale entry gives one."""
+        """Whether a Get gives an entry to those who accept no stale one."""
         return {False} if self.entry is None else moment.precedes(self.entry.expires_us)
 
     def met(self, condition: Condition | int | None, moment: Moment) -> set[bool]:
@@ -147,7 +149,7 @@ class Key:
         return {False} if self.lease is None else moment.precedes(self.lease.expires_us)
 
     def held(self, lease_id: bytes, moment: Moment) -> set[bool]:
-        """Whether that somebody has this very lease."""
+        """Whether somebody holds this very lease."""
         same = self.lease is not None and self.lease.id == lease_id
         return {leased and same for leased in self.leased(moment)}
 
@@ -159,31 +161,27 @@ class Key:
             return {not held for held in self.held(read.lease_id, moment)}
         return {read.changes != self.changes}
 
-    def change(self, entry: Entry | None) -> None:
-        """It was set or deleted."""
-        self.entry, self.lease = entry, None
-        self.changes += 1
-
-    def note_token(self, found: Hit | Miss, began_us: range, lease_id: bytes | None) -> None:
-        if found.fill_token:
-            self.reads.append(Read(found.fill_token, began_us, self.changes, lease_id))
-
-    def version(self, age: int) -> int:
-        """The version of the last Set for 1, of the one before it for 2."""
-        return self.versions[-age] if age <= len(self.versions) else NO_VERSION
-
-    def read(self, age: int | None) -> Read | None:
-        """The last read that gave a token for 1, the one before it for 2."""
-        return None if age is None or age > len(self.reads) else self.reads[-age]
+    def failed(self) -> bool:
+        """Whether a holder of the lease could not fetch the entry anew. That is remembered for
+        10 s: longer than an example takes."""
+        return self.entry is not None and self.entry.version == self.failed_version
 
     def gives_stale(self) -> bool:
         """Whether the entry is for those who accept stale ones, when it has expired."""
-        if self.entry is None:
-            return False
-        failed = self.entry.version == self.failed_version
-        return self.space.stale_while_revalidate_us > 0 or (
-            failed and self.space.stale_if_error_us > 0
-        )
+        if self.failed() and self.space.stale_if_error_us:
+            return True
+        return self.entry is not None and self.space.stale_while_revalidate_us > 0
+
+    def offers_lease(self, found: Hit | Miss, moment: Moment) -> set[bool]:
+        """Whether one of those who ask for the lease gets it: not with an entry whose fetch has
+        failed lately."""
+        if isinstance(found, Hit) and self.failed():
+            return {False}
+        if not is_fresh(found):
+            return {True}
+        # It may be gone before its refresh is offered.
+        refreshed = self.space.config.refresh_ratio == AT_ONCE
+        return {fresh and refreshed for fresh in self.fresh(moment)}
 
     def miss_reasons(self) -> set[MissReason]:
         """Why a Get may say that it gives nothing."""
@@ -194,7 +192,7 @@ class Key:
         return {MissReason.EXPIRED, MissReason.UNKNOWN}  # Redis is about to drop it, or has
 
     def judge_read(self, found: Hit | Miss, moment: Moment, accept_stale: bool) -> None:
-        """What a Get gives, but for a lease."""
+        """What a Get gives, but for the lease."""
         assert is_fresh(found) in self.fresh(moment)
         if isinstance(found, Hit):
             assert self.entry is not None
@@ -204,15 +202,11 @@ class Key:
         else:
             assert found.reason in self.miss_reasons()
         if not is_fresh(found):
-            assert found.fill_token
             assert isinstance(found, Hit) == (accept_stale and self.gives_stale())
-
-    def offers_lease(self, found: Hit | Miss) -> bool:
-        """Whether one caller that asks gets the lease."""
-        return not is_fresh(found) or self.space.config.refresh_ratio == AT_ONCE
+        assert bool(found.fill_token) == (not is_fresh(found) or found.lease is not None)
 
     def judge_lease(self, given: Lease, moment: Moment) -> Lease:
-        """A lease that a Get gives, as of now: a new one, or the same again for its holder."""
+        """The lease that a Get gives: a new one, or for its holder the same again."""
         if self.lease is not None and self.lease.id == given.id:
             assert True in self.leased(moment)
             assert self.lease.holder == given.holder
@@ -223,6 +217,29 @@ class Key:
         self.lease_ids.add(given.id)
         self.lease = given
         return given
+
+    def change(self, entry: Entry | None) -> None:
+        """It was set or deleted."""
+        self.entry, self.lease = entry, None
+        self.changes += 1
+
+    def version(self, age: int) -> int:
+        """The version of the last Set for 1, of the one before it for 2."""
+        return self.versions[-age] if age <= len(self.versions) else NO_VERSION
+
+    def read(self, age: int, *, leased: bool = False) -> Read | None:
+        """The last read that gave a token for 1, the one before it for 2; `leased`: of those that
+        gave a lease."""
+        reads = [read for read in self.reads if read.lease_id is not None or not leased]
+        return reads[-age] if age <= len(reads) else None
+
+
+def is_fresh(found: Hit | Miss) -> bool:
+    return isinstance(found, Hit) and not found.stale
+
+
+def clock_us() -> int:
+    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True)
@@ -244,30 +261,57 @@ class Worker:
         await self.engine.stop()
         await self.store.stop()
 
-    async def caller(self, name: str, config: dict[str, Any]) -> Caller:
-        configured = Settings(namespace_defaults=NamespaceConfig.model_validate(config))
+    async def caller(self, name: str, config: NamespaceConfig) -> Caller:
+        configured = Settings(namespace_defaults=config)
         namespaces = NamespaceEngine(self.store, self.store, configured)
         deadline = asyncio.get_running_loop().time() + 5
         return Caller(self.engine, await namespaces.resolve(name, deadline))
 
 
-BY = st.sampled_from([0, 1])  # one caller or the other
-KEY = st.sampled_from(["a", "a", "b"])
+@dataclass(frozen=True, repr=False)
+class Call:
+    """A method of the machine with its arguments."""
+
+    method: Callable[..., None]
+    arguments: dict[str, Any]
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.method.__name__}({said})"
+
+
+_calls: list[st.SearchStrategy[Call]] = []
+
+
+def call(*, weight: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[T], T]:
+    """Like `rule`, of which Hypothesis switches off about half in each example: too little would
+    happen here. So all calls are drawn by one rule."""
+
+    def register(method: T) -> T:
+        _calls.extend([st.builds(Call, st.just(method), st.fixed_dictionaries(arguments))] * weight)
+        return method
+
+    return register
+
+
+BY = st.sampled_from([0, 1])  # the first caller or the second
+KEY = st.sampled_from(["a", "a", "a", "b"])  # most meet on one
+MOSTLY = st.sampled_from([True, True, True, False])
 TTL_MS = st.sampled_from([SHORT_MS, LONG_MS])
 HOLDER = st.sampled_from(["one", "other"])
-AGE = st.sampled_from([1, 1, 2, 3])  # of a version or a read, as `Key` counts them
-CONDITION = st.sampled_from([*Condition, 1, 2])
+AGE = st.sampled_from([1, 1, 2, 3])  # as `Key.version` and `Key.read` have it
+CONDITION = st.none() | st.sampled_from([*Condition, 1, 2])  # a number is the age of a version
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Any calls, each through any worker, in a namespace that nobody has used."""
+    """Two callers, at one worker or at two, in a namespace that nobody has used."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, workers: Sequence[Worker]) -> None:
         super().__init__()
         self.loop = loop
         self.workers = workers
-        self.soon_us = 0  # the end of what had a short ttl last
         self.values = count()
+        self.soon_us = 0  # the end of what was given a short ttl last
 
     @initialize(kind=st.sampled_from(sorted(NAMESPACES)))
     def open(self, kind: str) -> None:
@@ -277,107 +321,113 @@ class CacheMachine(RuleBasedStateMachine):
         ]
         self.keys = {key: Key(self.callers[0].space) for key in KEYS}
 
-    @rule(by=BY, key=KEY, accept_stale=st.booleans())
+    @rule(call=st.deferred(lambda: st.one_of(_calls)))
+    def do(self, call: Call) -> None:
+        call.method(self, **call.arguments)
+
+    @call()
+    def wait(self) -> None:
+        """Until all is over that had a short ttl, even if it was given another since."""
+        self.loop.run_until_complete(
+            asyncio.sleep(max(0, self.soon_us + 2 * GRAIN_US - clock_us()) / 1e6)
+        )
+
+    @call(weight=2, by=BY, key=KEY, accept_stale=MOSTLY)
     def get(self, by: int, key: str, accept_stale: bool) -> None:
         known = self.keys[key]
-        found, moment = self.do(self.callers[by].get(key, accept_stale=accept_stale))
+        found, moment = self.send(self.callers[by].get(key, accept_stale=accept_stale))
         known.judge_read(found, moment, accept_stale)
         assert found.lease is None
-        known.note_token(found, moment.span_us, None)
+        if found.fill_token:
+            known.reads.append(Read(found.fill_token, moment.span_us, known.changes, None))
 
-    @rule(by=BY, key=KEY, holder=HOLDER, ttl_ms=TTL_MS, accept_stale=st.booleans())
+    @call(weight=2, by=BY, key=KEY, holder=HOLDER, ttl_ms=TTL_MS, accept_stale=MOSTLY)
     def ask(self, by: int, key: str, holder: str, ttl_ms: int, accept_stale: bool) -> None:
         """A Get that asks for the lease."""
         known = self.keys[key]
-        call = self.callers[by].ask(key, holder=holder, ttl_ms=ttl_ms, accept_stale=accept_stale)
-        found, moment = self.do(call)
+        found, moment = self.send(
+            self.callers[by].ask(key, holder=holder, ttl_ms=ttl_ms, accept_stale=accept_stale)
+        )
         known.judge_read(found, moment, accept_stale)
+        began_us, lease_id = moment.span_us, None
         if found.lease is not None:
+            assert True in known.offers_lease(found, moment)
             assert found.lease.token == found.fill_token
             lease_id = lease_token(found.lease.token).lease_id
             given = Lease(lease_id, holder, moment.span_us, found.lease.expires_us)
             lease = known.judge_lease(given, moment)
             if lease is given:
                 self.judge_end(lease.expires_us, moment, ttl_ms)
-            known.note_token(found, lease.granted_us, lease.id)
-            return
-        if known.offers_lease(found):
+            began_us = lease.granted_us
+        elif False not in known.offers_lease(found, moment):
             assert True in known.leased(moment)
             assert known.lease is not None
             assert known.lease.holder != holder
-        known.note_token(found, moment.span_us, None)
+        if found.fill_token:
+            known.reads.append(Read(found.fill_token, began_us, known.changes, lease_id))
 
-    @rule(by=BY, key=KEY, ttl_ms=TTL_MS)
-    def set(self, by: int, key: str, ttl_ms: int) -> None:
-        self.store(by, key, ttl_ms, None, None)
-
-    @rule(by=BY, key=KEY, ttl_ms=TTL_MS, condition=CONDITION)
-    def set_if(self, by: int, key: str, ttl_ms: int, condition: Condition | int) -> None:
+    @call(weight=3, by=BY, key=KEY, ttl_ms=TTL_MS, condition=CONDITION)
+    def set(self, by: int, key: str, ttl_ms: int, condition: Condition | int | None) -> None:
         self.store(by, key, ttl_ms, condition, None)
 
-    @rule(by=BY, key=KEY, ttl_ms=TTL_MS, condition=st.none() | CONDITION, read=AGE)
+    @call(weight=2, by=BY, key=KEY, ttl_ms=TTL_MS, condition=CONDITION, read=AGE)
     def fill(
         self, by: int, key: str, ttl_ms: int, condition: Condition | int | None, read: int
     ) -> None:
         """A Set with the token of a read, if there is such a read."""
         self.store(by, key, ttl_ms, condition, self.keys[key].read(read))
 
-    @rule(by=BY, key=KEY, age=st.sampled_from([None, 1, 2]))
-    def delete(self, by: int, key: str, age: int | None) -> None:
+    @call(by=BY, key=KEY)
+    def delete(self, by: int, key: str) -> None:
         known = self.keys[key]
-        if age is None:
-            deleted, moment = self.do(self.callers[by].delete(key))
-            assert deleted in known.fresh(moment)
-        else:
-            version = known.version(age)
-            deleted, moment = self.do(self.callers[by].delete(key, version))
-            assert deleted in known.met(version, moment)
-        if deleted or age is None:
+        deleted, moment = self.send(self.callers[by].delete(key))
+        assert deleted in known.fresh(moment)
+        known.change(None)
+
+    @call(by=BY, key=KEY, age=AGE)
+    def delete_version(self, by: int, key: str, age: int) -> None:
+        known = self.keys[key]
+        version = known.version(age)
+        deleted, moment = self.send(self.callers[by].delete(key, version))
+        assert deleted in known.met(version, moment)
+        if deleted:
             known.change(None)
 
-    @rule(by=BY, key=KEY, ttl_ms=TTL_MS)
+    @call(by=BY, key=KEY, ttl_ms=TTL_MS)
     def touch(self, by: int, key: str, ttl_ms: int) -> None:
         known = self.keys[key]
-        expires_us, moment = self.do(self.callers[by].touch(key, ttl_ms))
+        expires_us, moment = self.send(self.callers[by].touch(key, ttl_ms))
         assert (expires_us is not None) in known.fresh(moment)
         if expires_us is not None:
             assert known.entry is not None
             self.judge_end(expires_us, moment, ttl_ms)
             known.entry = replace(known.entry, expires_us=expires_us)
 
-    @rule(by=BY, key=KEY, read=AGE, failed=st.booleans())
+    @call(weight=2, by=BY, key=KEY, read=AGE, failed=MOSTLY)
     def release(self, by: int, key: str, read: int, failed: bool) -> None:
         known = self.keys[key]
-        began = known.read(read)
+        began = known.read(read, leased=True)
         if began is None or began.lease_id is None:
             return
-        released, moment = self.do(self.callers[by].release(key, began.token, failed=failed))
+        released, moment = self.send(self.callers[by].release(key, began.token, failed=failed))
         assert released in known.held(began.lease_id, moment)
         if released:
             known.lease = None
             if failed and known.entry is not None:
                 known.failed_version = known.entry.version
 
-    @rule(by=BY, key=KEY, read=AGE, ttl_ms=TTL_MS)
+    @call(by=BY, key=KEY, read=AGE, ttl_ms=TTL_MS)
     def extend(self, by: int, key: str, read: int, ttl_ms: int) -> None:
         known = self.keys[key]
-        began = known.read(read)
+        began = known.read(read, leased=True)
         if began is None or began.lease_id is None:
             return
-        call = extend_or_lose(self.callers[by], key, began.token, ttl_ms)
-        expires_us, moment = self.do(call)
+        expires_us, moment = self.send(extend_or_lose(self.callers[by], key, began.token, ttl_ms))
         assert (expires_us is not None) in known.held(began.lease_id, moment)
         if expires_us is not None:
             assert known.lease is not None
             self.judge_end(expires_us, moment, ttl_ms)
             known.lease = replace(known.lease, expires_us=expires_us)
-
-    @rule()
-    def wait(self) -> None:
-        """Until all is over that had a short ttl, be it for a moment."""
-        self.loop.run_until_complete(
-            asyncio.sleep(max(0, self.soon_us + GRAIN_US - clock_us()) / 1e6)
-        )
 
     def store(
         self, by: int, key: str, ttl_ms: int, condition: Condition | int | None, read: Read | None
@@ -386,8 +436,9 @@ class CacheMachine(RuleBasedStateMachine):
         if isinstance(condition, int):
             condition = known.version(condition)
         token = None if read is None else fill_token.read(read.token)
-        call = self.callers[by].set(key, value, ttl_ms=ttl_ms, condition=condition, token=token)
-        result, moment = self.do(call)
+        result, moment = self.send(
+            self.callers[by].set(key, value, ttl_ms=ttl_ms, condition=condition, token=token)
+        )
         assert result.outcome in {
             FILL_LOST if lost else STORED if met else CONDITION_NOT_MET
             for lost in known.lost(read, moment)
@@ -400,24 +451,16 @@ class CacheMachine(RuleBasedStateMachine):
             known.change(Entry(value, result.version, created_us, result.expires_us))
             known.versions.append(result.version)
 
-    def do(self, call: Coroutine[None, None, T]) -> tuple[T, Moment]:
+    def send(self, call: Coroutine[None, None, T]) -> tuple[T, Moment]:
         before_us = clock_us()
         answer = self.loop.run_until_complete(call)
         return answer, Moment(before_us, clock_us())
 
     def judge_end(self, end_us: int, moment: Moment, ttl_ms: int) -> None:
-        """The end of something that begins now, or lasts for another ttl from now on."""
+        """The end of what was given this ttl just now."""
         assert end_us - ttl_ms * 1000 in moment.span_us
         if ttl_ms == SHORT_MS:
             self.soon_us = end_us
-
-
-def clock_us() -> int:
-    return time.time_ns() // 1000
-
-
-def is_fresh(found: Hit | Miss) -> bool:
-    return isinstance(found, Hit) and not found.stale
 
 
 async def extend_or_lose(caller: Caller, key: str, token: str, ttl_ms: int) -> int | None:
@@ -429,7 +472,7 @@ async def extend_or_lose(caller: Caller, key: str, token: str, ttl_ms: int) -> i
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop of our own: Hypothesis is not asynchronous, and steps the machine from outside."""
+    """A loop of our own: Hypothesis is not asynchronous, and takes its steps from outside."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield runner.get_loop()
 
@@ -442,18 +485,21 @@ def workers(loop: asyncio.AbstractEventLoop, valkey: ValkeyServer) -> Iterator[l
         loop.run_until_complete(worker.stop())
 
 
-@pytest.mark.parametrize("apart", [False, True])
+# Hypothesis makes ten examples anew and then varies them, which finds less here than new ones: so
+# there are many seeds, with ten examples each.
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("number", [1, 2])
 def test_workers_that_share_nothing_but_redis_keep_the_contract(
-    loop: asyncio.AbstractEventLoop, workers: list[Worker], apart: bool
+    loop: asyncio.AbstractEventLoop, workers: list[Worker], number: int, seed: int
 ) -> None:
-    both = [workers[0], workers[-1 if apart else 0]]
-    machine: Any = partial(CacheMachine, loop, both)  # any factory will do
+    used = [workers[0], workers[number - 1]]
+    machine: Any = partial(CacheMachine, loop, used)  # for its types a class; any factory will do
     run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=120,
-            stateful_step_count=80,
+        hypothesis.seed(seed)(machine),
+        settings=hypothesis.settings(
+            max_examples=10,
+            stateful_step_count=40,
+            database=None,  # the seed repeats a failure
             deadline=None,  # real servers and real expiry take their time
-            derandomize=True,  # a failure can be repeated
         ),
     )
