@@ -74,17 +74,26 @@ async def test_the_line_of_python_in_leases_works(server: PantlerServer) -> None
 
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
-    *calls, fill = starting_with("grpcurl")
-    listed, *answers = [await run(command, server) for command in calls]
-    stored, found, refused, deleted, leased = map(json.loads, answers)
+    values: dict[str, str] = {}  # what an answer gave, for the calls after it
+    answers = []
+    for command in starting_with("grpcurl"):
+        for name, value in values.items():
+            command = [word.replace(name, value) for word in command]
+        answers.append(await run(command, server))
+        values |= {
+            name.upper(): value
+            for name, value in re.findall(r'"(version|token)": "([^"]+)"', answers[-1])
+        }
+    listed, *others = answers
+    stored, found, changed, deleted, leased, filled = map(json.loads, others)
     assert "pantler.v1.CacheService" in listed
     assert stored["outcome"] == "SET_OUTCOME_STORED"
     assert found["hit"]["entry"]["value"] == "QWRh"
-    assert refused["outcome"] == "SET_OUTCOME_CONDITION_NOT_MET"
+    assert changed["outcome"] == "SET_OUTCOME_STORED"
+    assert changed["version"] != stored["version"]
     assert deleted == {"deleted": True}
-    token = leased["miss"]["lease"]["token"]
-    filled = await run([word.replace("TOKEN", token) for word in fill], server)
-    assert json.loads(filled)["outcome"] == "SET_OUTCOME_STORED"
+    assert leased["miss"]["lease"]
+    assert filled["outcome"] == "SET_OUTCOME_STORED"
 
 
 async def test_the_command_line_works(server: PantlerServer) -> None:
