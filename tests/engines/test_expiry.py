@@ -87,24 +87,24 @@ async def test_touch_refuses_what_is_not_ours(one: Caller, store: Store) -> None
 
 
 async def test_reads_keep_a_sliding_entry_alive(sliding: Caller) -> None:
-    await sliding.set("read", ttl_ms=200)
-    await sliding.set("unread", ttl_ms=200)
-    await sliding.set("fixed", ttl_ms=200, sliding=False)
+    await sliding.set("read", ttl_ms=600)
+    await sliding.set("unread", ttl_ms=600)
+    await sliding.set("fixed", ttl_ms=600, sliding=False)
     for _ in range(8):
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         await sliding.get("fixed")
         found = await sliding.get("read")
         assert isinstance(found, Hit)
         lived_us = found.expires_us - found.created_us
-    assert lived_us > 500_000, "the answer has the new expiry"
+    assert lived_us > 1_200_000, "the answer has the new expiry"
     for key in ("unread", "fixed"):
         assert isinstance(await sliding.get(key), Miss)
 
 
 async def test_a_set_may_ask_for_sliding_itself(one: Caller) -> None:
-    await one.set("k", ttl_ms=200, sliding=True)
-    for _ in range(6):
-        await asyncio.sleep(0.05)
+    await one.set("k", ttl_ms=600, sliding=True)
+    for _ in range(8):
+        await asyncio.sleep(0.1)
         assert isinstance(await one.get("k"), Hit)
 
 

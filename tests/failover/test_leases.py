@@ -102,7 +102,7 @@ async def test_a_caller_that_waits_through_a_failover_learns_of_it_or_is_answere
             waiting = asyncio.create_task(one.ask("later", wait_ms=4_000))
             await asyncio.sleep(0.05)
             await one.fill("later", token)
-            async with asyncio.timeout(0.15):
+            async with asyncio.timeout(0.2):
                 assert value(await waiting) == b"fill"
 
 
