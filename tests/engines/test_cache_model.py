@@ -168,9 +168,9 @@ class Key:
 
     def gives_stale(self) -> bool:
         """Whether the entry is for those who accept stale ones, when it has expired."""
-        if self.failed() and self.space.stale_if_error_us:
+        if self.failed() and self.space.grace_ms:
             return True
-        return self.entry is not None and self.space.stale_while_revalidate_us > 0
+        return self.entry is not None and self.space.stale_while_revalidate_ms > 0
 
     def offers_lease(self, found: Hit | Miss, moment: Moment) -> set[bool]:
         """Whether one of those who ask for the lease gets it: not with an entry whose fetch has

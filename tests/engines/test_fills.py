@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from pantler_server.core.errors import InvalidFields
-from pantler_server.engines.cache import fill_token
+from pantler_server.engines.cache import fill_token, keys
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.model import Condition, Hit, Miss, MissReason, contradicts
+from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
 from tests.engines.caller import CONDITION_NOT_MET, FILL_LOST, STORED, Caller, granted, on, value
@@ -342,9 +343,6 @@ async def test_a_repeated_fill_gets_its_first_answer_whatever_the_primary(
 
 
 async def test_records_of_requests_expire_after_ten_minutes(one: Caller, store: Store) -> None:
-    from pantler_server.engines.cache import keys
-    from pantler_server.store.request import read
-
     await one.set("k", request_id="r1")
     partition, place = keys.place(one.space, "k")
     request = read(partition.slot, "k", ("PTTL", keys.answered(partition, place, "r1")))

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from pantler_server.core.errors import LeaseLost
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.engines.cache.model import Condition, Hit, Miss
+from pantler_server.engines.cache.model import Condition, Hit, LeaseAsk, Miss
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.cache.waiting import POLL_S
 from pantler_server.store.request import pack
@@ -77,8 +77,6 @@ async def test_who_waits_in_vain_gets_a_miss_without_a_lease(one: Caller, other:
 
 
 async def test_a_wait_ends_in_time_for_the_callers_deadline(one: Caller) -> None:
-    from pantler_server.engines.cache.model import LeaseAsk
-
     await one.ask("k")
     soon = asyncio.get_running_loop().time() + 0.1
     found = await one.engine.get(one.space, "k", soon, LeaseAsk(10_000, 60_000, "late"))
@@ -167,6 +165,22 @@ async def test_an_extended_lease_is_looked_for_by_sets_for_as_long_as_it_lasts(
     [seconds, _] = (await store.ask_primaries((pack("TIME"),), _soon()))[0][1][0]
     assert until_us >= (int(seconds) + 600) * 1_000_000
     assert 590_000 < await on(store, one, "lease", "k", "PTTL") <= 600_000
+
+
+async def test_a_lease_of_marks_that_were_lost_keeps_nobody_from_the_next(
+    one: Caller, other: Caller, store: Store
+) -> None:
+    dead = granted(await one.ask("k", holder="me", ttl_ms=60_000))
+    task = await waiting(other, "k")
+    await on(store, one, "marks", "k", "DEL")
+    assert await one.fill("k", dead) is FILL_LOST
+    with pytest.raises(LeaseLost):
+        await one.extend("k", dead, 60_000)
+    async with asyncio.timeout(POLL_S + READ_S):
+        token = granted(await task)
+    assert (await one.ask("k", holder="me")).lease is None, "the old lease is not given again"
+    assert await one.fill("k", dead) is FILL_LOST
+    assert await other.fill("k", token) is STORED
 
 
 async def test_leases_expire(one: Caller, store: Store) -> None:
@@ -381,8 +395,6 @@ async def test_a_failure_of_another_version_serves_nothing(guarded: Caller) -> N
 async def test_a_batch_takes_the_lease_of_each_key_that_it_misses(
     one: Caller, other: Caller, deadline: Deadline
 ) -> None:
-    from pantler_server.engines.cache.model import LeaseAsk
-
     await one.set("there")
     await one.ask("taken")
     wanted = ["there", "a", "taken", "b", "a"]
@@ -400,8 +412,6 @@ async def test_a_batch_takes_the_lease_of_each_key_that_it_misses(
 
 
 async def test_a_batch_waits_for_what_others_fetch(one: Caller, other: Caller) -> None:
-    from pantler_server.engines.cache.model import LeaseAsk
-
     tokens = {key: granted(await one.ask(key)) for key in ("a", "b")}
     ask = LeaseAsk(10_000, 4_000, "batch")
     task = asyncio.create_task(other.engine.get_many(other.space, ["a", "b"], _soon(), ask))
@@ -416,8 +426,6 @@ async def test_a_batch_waits_for_what_others_fetch(one: Caller, other: Caller) -
 async def test_a_batch_that_is_given_a_lease_waits_for_nothing_else(
     one: Caller, other: Caller
 ) -> None:
-    from pantler_server.engines.cache.model import LeaseAsk
-
     ask = LeaseAsk(10_000, 4_000, "batch")
     tokens = {key: granted(await one.ask(key)) for key in ("a", "b")}
     async with asyncio.timeout(READ_S):  # one of three is free

@@ -28,7 +28,6 @@ from pantler.v1 import cache_pb2, cache_pb2_grpc
 LEASE_S = 10.0  # what the callers of a holder that died wait
 EXTEND_S = 3.0  # between two tries to prolong, and for one: three of them fit into a lease
 WAIT_S = 5.0  # of one call to the server, below what servers give calls to end; then it asks again
-
 IN_FLIGHT_S = 0.5  # an answer that was sent is there by then
 
 Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]

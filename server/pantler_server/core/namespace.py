@@ -27,15 +27,10 @@ class Namespace:
     partitions: tuple[Partition, ...]
     ttl_ms: int
     max_ttl_ms: int
-    stale_while_revalidate_us: int
+    stale_while_revalidate_ms: int
     """For how long after its expiry an entry is served as stale."""
-    stale_if_error_us: int
-    """The same while a fetch that failed is remembered."""
-
-    @property
-    def grace_ms(self) -> int:
-        """How long an entry is kept after its expiry."""
-        return max(self.stale_while_revalidate_us, self.stale_if_error_us) // 1000
+    grace_ms: int
+    """For how long it is kept, and served while a fetch that failed is remembered."""
 
 
 class Namespaces(Protocol):

@@ -58,7 +58,7 @@ class AdminServicer:
             ready=health.ready,
             server_version=server_version(),
             worker=health.worker,
-            start_time=timestamp(health.started_ms),
+            start_time=timestamp(health.started_ms * 1000),
             stores=map(_store, health.stores),
         )
 

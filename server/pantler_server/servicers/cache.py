@@ -52,7 +52,7 @@ class CacheServicer:
         name, key, token, ttl_ms = convert.extended_lease(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
         expires_us = await self._engine.extend_lease(namespace, key, token, ttl_ms, call.deadline)
-        return cache_pb2.ExtendLeaseResponse(expire_time=convert.timestamp_us(expires_us))
+        return cache_pb2.ExtendLeaseResponse(expire_time=convert.timestamp(expires_us))
 
     async def Set(self, request: cache_pb2.SetRequest, call: Call) -> cache_pb2.SetResponse:
         name = validate.namespace(request.namespace)
@@ -92,7 +92,7 @@ class CacheServicer:
         ttl_ms = convert.touched_ttl_ms(request, namespace)
         expires_us = await self._engine.touch(namespace, key, ttl_ms, call.deadline)
         return cache_pb2.TouchResponse(
-            found=expires_us is not None, expire_time=convert.timestamp_us(expires_us or 0)
+            found=expires_us is not None, expire_time=convert.timestamp(expires_us or 0)
         )
 
     async def Describe(

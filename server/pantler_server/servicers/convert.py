@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import uuid4
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from pantler.v1 import cache_pb2
 
@@ -49,11 +48,7 @@ class _HasKey(Protocol):
     key: str
 
 
-def timestamp(unix_ms: int) -> Timestamp:
-    return Timestamp(seconds=unix_ms // 1000, nanos=unix_ms % 1000 * 1_000_000)
-
-
-def timestamp_us(unix_us: int) -> Timestamp | None:
+def timestamp(unix_us: int) -> Timestamp | None:
     """None, which leaves the field unset, for 0."""
     message = Timestamp()
     _put_time(message, unix_us)
@@ -318,8 +313,8 @@ def describe_response(described: Description) -> cache_pb2.DescribeResponse:
         found=described.found,
         stale=described.stale,
         miss_reason=None if reason is None else _MISS_REASONS[reason],
-        miss_time=timestamp_us(described.missed_us),
-        lease_expire_time=timestamp_us(described.lease_expires_us),
+        miss_time=timestamp(described.missed_us),
+        lease_expire_time=timestamp(described.lease_expires_us),
     )
     entry = described.entry
     if entry is not None:
@@ -327,17 +322,13 @@ def describe_response(described: Description) -> cache_pb2.DescribeResponse:
         _put_time(response.create_time, entry.created_us)
         _put_time(response.expire_time, entry.expires_us)
         _put_time(response.drop_time, entry.dropped_us)
-        response.ttl.CopyFrom(_duration_us(entry.ttl_us))
+        response.ttl.FromMicroseconds(entry.ttl_us)
         response.sliding = entry.sliding
         response.value_bytes = entry.value_bytes
         response.content_type = entry.content_type
         response.tags.extend(entry.tags)
         response.depends_on.extend(entry.depends_on)
     return response
-
-
-def _duration_us(microseconds: int) -> Duration:
-    return Duration(seconds=microseconds // 1_000_000, nanos=microseconds % 1_000_000 * 1000)
 
 
 def _fill(response: cache_pb2.GetResponse | cache_pb2.BatchGetOutcome, found: Hit | Miss) -> None:

@@ -57,10 +57,9 @@ async def describe(store: Store, space: Namespace, key: str, deadline: float) ->
         return Description(False, False, reason, 0, stored, lease_expires_us)
     if now_us < header.expires_us:
         return Description(True, False, None, 0, stored, lease_expires_us)
-    grace_us = space.stale_while_revalidate_us
-    if failed == entry.raw_version(raw):
-        grace_us = max(grace_us, space.stale_if_error_us)
-    stale = now_us < header.expires_us + grace_us
+    failed_lately = failed == entry.raw_version(raw)
+    grace_ms = space.grace_ms if failed_lately else space.stale_while_revalidate_ms
+    stale = now_us < header.expires_us + grace_ms * 1000
     return Description(
         False, stale, MissReason.EXPIRED, header.expires_us, stored, lease_expires_us
     )

@@ -123,11 +123,11 @@ class CacheEngine:
                 continue
             raws, view = seen
             for index, place, raw in zip(group.indexes, group.places, raws, strict=True):
-                if isinstance(raw, ServiceError):
-                    results[index] = raw
-                elif raw and (hit := plain_hit(raw, view, left)):
+                if isinstance(raw, bytes) and (hit := plain_hit(raw, view, left)):
                     results[index] = hit
                     hits += 1
+                elif isinstance(raw, ServiceError):
+                    results[index] = raw
                 else:
                     at = Place(space, wanted[index], group.partition, place)
                     others.append((index, at, Sight(raw or None, view)))

@@ -9,8 +9,9 @@
 -- ARGV[7] 1 if the caller is content with what it read should a fetch have failed lately: then it is
 --   not given the lease, so that a source that is down is tried seldom; else 0
 -- returns 0 if another entry is there now: read again; else
---   {granted (0 no, 1 now, 2 to this holder before), lease id, holder, generation and sequence (16 bytes), issued (Unix us, text),
---    expiry (Unix us, text), failed 0|1}, the same again for the holder
+--   {granted (0 no, 1 now, 2 to this holder before), lease id, holder, generation and sequence (16
+--    bytes), issued (Unix us, text), expiry (Unix us, text), failed 0|1}, the same again for the
+--    holder
 -- clock: redis TIME               expiry: KEYS[4] ARGV[4]; KEYS[2], KEYS[3] never
 local entry, marks, tombstones, lease, failure = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local seen, id, holder, ttl_ms, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -23,8 +24,10 @@ local failed = seen ~= '' and redis.call('GET', failure) == seen and 1 or 0
 if failed == 1 and ARGV[7] == '1' then
   return {0, '', '', '', '0', '0', 1}
 end
+local state = redis.call('HGET', marks, 'state')
 local held = redis.call('HMGET', lease, 'id', 'holder', 'stamp', 'issued_us', 'expires_us')
-if held[1] then
+-- If the marks were lost since, no fill with that lease is taken any more, and it is free.
+if held[1] and state and string.sub(held[3], 1, 8) == string.sub(state, 1, 8) then
   local granted = held[2] == holder and 2 or 0
   if channel ~= '' then
     redis.call('HSET', lease, '>' .. channel, '')
@@ -34,7 +37,6 @@ end
 
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
-local state = redis.call('HGET', marks, 'state')
 if not state then
   -- include functions/new_partition.lua
   state = new_partition(marks, tombstones, ARGV[6])

@@ -15,8 +15,8 @@ from pantler_server.core.errors import LeaseLost, PrimaryChanged, ServiceError
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import entry, fill_token, scripts
 from pantler_server.engines.cache.fill_token import FillToken
-from pantler_server.engines.cache.model import Hit, Lease, LeaseAsk
-from pantler_server.engines.cache.reading import Place, Sight, View, judge
+from pantler_server.engines.cache.model import Lease, LeaseAsk
+from pantler_server.engines.cache.reading import Place, Sight, View
 from pantler_server.store.store import Store
 
 # For so long after a failed fetch stale-if-error serves at once; then a caller waits for a new one.
@@ -71,14 +71,14 @@ class Leases:
     ) -> Grant | None:
         """Asks for the lease of what was read; None if another entry is there by now. `channel` is
         told when the lease ends."""
-        version, was_fresh = 0, False
+        version, was_fresh, content = 0, False, False
         if sight.raw is not None:
             header = entry.read_header(sight.raw)
             version = header.version
-            was_fresh = (
-                header.generation == sight.view.generation and header.expires_us > sight.view.now_us
-            )
-        content = isinstance(judge(sight, at, accept_stale=accept_stale, failed=True), Hit)
+            if header.generation == sight.view.generation:
+                left_us = header.expires_us - sight.view.now_us
+                was_fresh = left_us > 0
+                content = was_fresh or (accept_stale and left_us > -at.space.grace_ms * 1000)
         request = scripts.take_lease(at, version, ask, content, channel)
         [reply] = await self._store.call(request, deadline)
         if not reply:

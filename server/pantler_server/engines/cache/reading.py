@@ -84,10 +84,8 @@ def judge(sight: Sight, at: Place, *, accept_stale: bool, failed: bool = False) 
     stale, token = False, ""
     if view.now_us >= expires_us:
         token = _token(sight, at, version)
-        grace_us = at.space.stale_while_revalidate_us
-        if failed:
-            grace_us = max(grace_us, at.space.stale_if_error_us)
-        stale = accept_stale and view.now_us < expires_us + grace_us
+        grace_ms = at.space.grace_ms if failed else at.space.stale_while_revalidate_ms
+        stale = accept_stale and view.now_us < expires_us + grace_ms * 1000
         if not stale:
             return Miss(MissReason.EXPIRED, token)
     if header_bytes == entry.HEADER_BYTES:
@@ -107,13 +105,13 @@ def _token(sight: Sight, at: Place, version: int) -> str:
 def kept_for_errors(sight: Sight, space: Namespace) -> bool:
     """Whether the entry is given to those who accept stale ones only if a fetch has failed."""
     raw, view = sight
-    if raw is None or not space.stale_if_error_us:
+    if raw is None or space.grace_ms == space.stale_while_revalidate_ms:
         return False
     header = entry.read_header(raw)
-    past_us = view.now_us - header.expires_us
+    past_ms = (view.now_us - header.expires_us) / 1000
     return (
         header.generation == view.generation
-        and space.stale_while_revalidate_us <= past_us < space.stale_if_error_us
+        and space.stale_while_revalidate_ms <= past_ms < space.grace_ms
     )
 
 

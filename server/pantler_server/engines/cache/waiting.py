@@ -234,8 +234,9 @@ class _Room:
     def _answer(self, present: Sequence[Waiter], sight: Sight, *, failed: bool) -> Hit | Miss:
         """Answers those who are content with what was read; what it is to those who accept no stale
         entry."""
-        fresh = judge(sight, self._at, accept_stale=False)
-        stale = judge(sight, self._at, accept_stale=True, failed=failed)
+        fresh = stale = judge(sight, self._at, accept_stale=False)
+        if isinstance(fresh, Miss):
+            stale = judge(sight, self._at, accept_stale=True, failed=failed)
         for waiter in present:
             found = stale if waiter.accept_stale else fresh
             if isinstance(found, Hit) and waiter in self.waiters:

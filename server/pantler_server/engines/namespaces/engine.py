@@ -66,8 +66,8 @@ class NamespaceEngine:
             partitions=tuple(_partition(name, index) for index in range(int(partitions))),
             ttl_ms=milliseconds(config.ttl),
             max_ttl_ms=milliseconds(config.max_ttl),
-            stale_while_revalidate_us=milliseconds(config.stale_while_revalidate) * 1000,
-            stale_if_error_us=milliseconds(config.stale_if_error) * 1000,
+            stale_while_revalidate_ms=milliseconds(config.stale_while_revalidate),
+            grace_ms=milliseconds(max(config.stale_while_revalidate, config.stale_if_error)),
         )
         if settings is self._settings:  # else a reload came in between, and the next use asks again
             self._known[name] = namespace
