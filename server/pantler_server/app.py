@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from pantler.v1 import admin_pb2, cache_pb2
+from pantler.v1 import admin_pb2, cache_pb2, invalidation_pb2, tag_pb2
 from prometheus_client import Gauge
 
 from pantler_server.core import background
@@ -18,6 +18,8 @@ from pantler_server.engines.health.engine import HealthEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
+from pantler_server.servicers.invalidation import InvalidationServicer
+from pantler_server.servicers.tag import TagServicer
 from pantler_server.store.open import open_store
 from pantler_server.wire.host import GrpcHost
 
@@ -48,14 +50,24 @@ class App:
             else self._cache_store
         )
         self._stores = tuple(dict.fromkeys((self._cache_store, self._state_store)))
-        self._namespaces = NamespaceEngine(self._state_store, self._cache_store, settings)
         self._stats = CacheStats(self._state_store)
         self._cache = cache = CacheEngine(self._cache_store, self._stats)
+        self._namespaces = NamespaceEngine(
+            self._state_store, self._cache_store, settings, cache.prepare
+        )
         self._health = HealthEngine(worker, self._stores)
         self._grpc = GrpcHost(settings)
         self._grpc.add(
             cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
             CacheServicer(cache, self._namespaces),
+        )
+        self._grpc.add(
+            tag_pb2.DESCRIPTOR.services_by_name["TagService"],
+            TagServicer(cache.tags, self._namespaces),
+        )
+        self._grpc.add(
+            invalidation_pb2.DESCRIPTOR.services_by_name["InvalidationService"],
+            InvalidationServicer(cache.invalidation, self._namespaces),
         )
         self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],

@@ -103,7 +103,7 @@ async def test_describe_says_why_and_since_when_there_is_nothing(
     assert deleted.code == 1
     assert deleted.document["miss_reason"] == "DELETED"
     since = deleted.document["miss_time"]
-    said = f"state         not found since {since}: deleted\n"
+    said = f"state         not found since {since}: it was deleted\n"
     assert await pantler("describe", namespace, "gone", address=at) == Done(1, said.encode(), "")
 
     await pantler("set", namespace, "hidden", "v", address=at)
@@ -111,7 +111,9 @@ async def test_describe_says_why_and_since_when_there_is_nothing(
     hidden = await pantler("describe", namespace, "hidden", address=at)
     told = facts(hidden.out.decode())
     assert hidden.code == 1
-    assert told["state"] == "not found: its namespace was reset after it was stored"
+    assert told["state"] == (
+        "not found: its namespace was invalidated, or what was noted of invalidations was lost"
+    )
     assert told["size"] == "1B"
 
 
@@ -122,8 +124,8 @@ async def test_describe_tells_stale_from_merely_kept(tmp_path: Path) -> None:
     )
     async with PantlerServer(config=config) as server:
         for namespace, state in (
-            ("graced", "stale since {}"),
-            ("failing", "not found since {}: expired"),
+            ("graced", "stale since {}: it expired"),
+            ("failing", "not found since {}: it expired"),
         ):
             await pantler("set", namespace, "k", "v", "--ttl", "1ms", address=server.address)
             json = await pantler("describe", namespace, "k", "--json", address=server.address)
@@ -156,6 +158,7 @@ async def test_describe_as_json_has_every_field(
         "stale": False,
         "miss_reason": None,
         "miss_time": None,
+        "miss_cause": None,
         "version": str(stored.version),
         "expire_time": stored.expire_time.ToJsonString(),
         "ttl": "3600s",

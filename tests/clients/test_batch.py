@@ -53,6 +53,18 @@ async def test_nothing_is_sent_to_a_server_that_is_away(error: pantler.PantlerEr
     assert failed.value.errors == dict.fromkeys(KEYS[MAX_BATCH_ITEMS:], error)
 
 
+async def test_what_waits_for_replicas_stops_nothing_that_follows() -> None:
+    async def send(part: Sequence[str]) -> list[bool | pantler.PantlerError | None]:
+        if part == SECOND:
+            raise pantler.NotReplicated("done, on too few replicas")
+        return [True] * len(part)
+
+    with pytest.raises(pantler.PartialFailure) as failed:
+        await in_parts(KEYS, send)
+    assert list(failed.value.errors) == SECOND
+    assert list(failed.value.results) == [*FIRST, *KEYS[2 * MAX_BATCH_ITEMS :]]
+
+
 async def test_errors_that_differ_are_all_kept() -> None:
     async def send(part: Sequence[str]) -> list[bool | pantler.PantlerError | None]:
         raise pantler.ResourceExhausted(part[0])

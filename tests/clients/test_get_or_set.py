@@ -11,6 +11,7 @@ import pantler
 import pytest
 import pytest_asyncio
 from pantler import leased_fetch
+from pantler.batch import several
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 from tests.servers.pantler import PantlerServer
@@ -396,11 +397,9 @@ async def test_a_call_cancelled_at_any_moment_leaves_no_lease_for_long(
 
 
 def test_a_single_text_is_not_taken_for_its_letters() -> None:
-    from pantler.client import _several
-
     with pytest.raises(TypeError, match="several"):
-        _several("abc")
-    assert _several(["a", "b", "a"]) == ["a", "b"]
+        several("abc")
+    assert several(["a", "b", "a"]) == ["a", "b"]
 
 
 async def test_many_keys_are_fetched_in_one_call_for_those_that_miss(

@@ -231,7 +231,7 @@ async def test_what_reads_and_fills_came_to_is_counted(graced: Caller, stats: Ca
 def test_the_header_is_as_documented(space: Namespace) -> None:
     labels = entry.Labels("text", ("a", "bc"), ("k",))
     head, rest = entry.pack(7, 60, sliding=True, labels=labels, value=b"value")
-    packed = b"\4text" + b"\2\1\0a\2\0bc" + b"\1\1\0k"
+    packed = bytes(8) + b"\4text" + b"\2\1\0a\2\0bc" + b"\1\1\0k"
     assert head == struct.pack("<BBHQ", 0xC1, 1, 52 + len(packed), 7)
     assert rest == struct.pack("<Q", 60) + packed + b"value"
     raw = head + b"generatn" + struct.pack("<QQQ", 3, 1000, 2000) + rest

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pantler.client import AsyncClient
     from pantler.errors import (
+        CascadeTooWide,
         DeadlineExceeded,
         FailedPrecondition,
         FieldViolation,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         InvalidArgument,
         LeaseLost,
         NotFound,
+        NotReplicated,
         OutcomeUnknown,
         PantlerError,
         PartialFailure,
@@ -27,11 +29,23 @@ if TYPE_CHECKING:
         Unavailable,
         WrongKind,
     )
-    from pantler.model import Entry, SetResult
+    from pantler.model import (
+        AddTagsResult,
+        Dependent,
+        Description,
+        Entry,
+        PatternProgress,
+        SetResult,
+        TaggedKey,
+    )
 
 __all__ = [
+    "AddTagsResult",
     "AsyncClient",
+    "CascadeTooWide",
     "DeadlineExceeded",
+    "Dependent",
+    "Description",
     "Entry",
     "FailedPrecondition",
     "FieldViolation",
@@ -39,16 +53,28 @@ __all__ = [
     "InvalidArgument",
     "LeaseLost",
     "NotFound",
+    "NotReplicated",
     "OutcomeUnknown",
     "PantlerError",
     "PartialFailure",
+    "PatternProgress",
     "ResourceExhausted",
     "SetResult",
+    "TaggedKey",
     "Unavailable",
     "WrongKind",
 ]
 
-_MODULES = {"AsyncClient": "client", "Entry": "model", "SetResult": "model"}
+_MODULES = {
+    "AddTagsResult": "model",
+    "AsyncClient": "client",
+    "Dependent": "model",
+    "Description": "model",
+    "Entry": "model",
+    "PatternProgress": "model",
+    "SetResult": "model",
+    "TaggedKey": "model",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,9 +1,15 @@
 """Batches of any size: split into calls, and what came of each key put together again."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from pantler.errors import DeadlineExceeded, PantlerError, PartialFailure, Unavailable
+from pantler.errors import (
+    DeadlineExceeded,
+    NotReplicated,
+    PantlerError,
+    PartialFailure,
+    Unavailable,
+)
 
 MAX_BATCH_ITEMS = 1000  # of one call, by the server's contract
 
@@ -12,6 +18,13 @@ MAX_BATCH_BYTES = (
 )  # of the values of one call, well below the server's default for a message
 
 T = TypeVar("T")
+
+
+def several(texts: Iterable[str]) -> list[str]:
+    """Keys or tags, each once. A single one would be taken for its letters."""
+    if isinstance(texts, str):
+        raise TypeError(f"give several, as [{texts!r}], not one")
+    return list(dict.fromkeys(texts))
 
 
 def parts_of(
@@ -52,6 +65,9 @@ async def in_parts(
         asked += len(part)
         try:
             came_of = await send(part)
+        except NotReplicated as exc:  # the server is there, and this part was done
+            errors.update(dict.fromkeys(part, exc))
+            continue
         except (Unavailable, DeadlineExceeded) as exc:
             errors.update(dict.fromkeys(rest, exc))  # they would wait for the same
             break

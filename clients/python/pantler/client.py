@@ -1,61 +1,31 @@
 """The asynchronous client."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
-import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from pantler.batch import in_parts
+from pantler.batch import in_parts, several
 from pantler.errors import PantlerError, answer_to, from_status
+from pantler.invalidation import InvalidationCalls
 from pantler.leased_fetch import LeasedFetch
-from pantler.model import Entry, SetResult
+from pantler.model import Description, Entry, SetResult
+from pantler.tags import TagCalls
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
-# gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
-_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
 
-
-class AsyncClient:
+class AsyncClient(TagCalls, InvalidationCalls):
     """A connection to a Pantler, for the event loop that first uses it.
 
     `address` is host:port. `timeout` bounds each call to the server; a batch of more than 1,000
     keys takes several, one after the other. All methods raise the errors of `pantler.errors`.
     """
 
-    def __init__(
-        self, address: str = "127.0.0.1:50051", *, timeout: timedelta = timedelta(seconds=5)
-    ) -> None:
-        self._address = address
-        self._timeout_s = timeout.total_seconds()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._until_closed: set[asyncio.Task[Any]] = set()
-        self._closed = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._address!r})"
-
-    async def close(self) -> None:
-        """Closes the connection, for good. Calls under way fail; fetches in the background are
-        cancelled, and leases given back."""
-        self._closed = True
-        for task in self._until_closed:
-            task.cancel()
-        while self._tasks:  # a fetch that is cancelled starts to give its lease back
-            await asyncio.wait(tuple(self._tasks))
-        await self._channel.close()
-
     async def get(self, namespace: str, key: str, *, accept_stale: bool = False) -> Entry | None:
-        """The entry; None if there is none. `accept_stale`: one that has expired will do, for as
-        long as the namespace's grace says."""
+        """The entry; None if there is none. `accept_stale`: one that has expired, or was
+        invalidated `soft`, will do for as long as the namespace's grace says."""
         request = cache_pb2.GetRequest(namespace=namespace, key=key, accept_stale=accept_stale)
         answer = await answer_to(self._cache.Get, request, self._timeout_s)
         return _entry(answer.hit) if answer.HasField("hit") else None
@@ -68,6 +38,7 @@ class AsyncClient:
         *,
         ttl: timedelta | None = None,
         tags: Iterable[str] = (),
+        depends_on: Iterable[str] = (),
         content_type: str = "",
         accept_stale: bool = True,
     ) -> bytes:
@@ -89,6 +60,7 @@ class AsyncClient:
             fetch_it,
             ttl=ttl,
             tags=tags,
+            depends_on=depends_on,
             content_type=content_type,
             accept_stale=accept_stale,
         )
@@ -102,6 +74,7 @@ class AsyncClient:
         *,
         ttl: timedelta | None = None,
         tags: Iterable[str] = (),
+        depends_on: Iterable[str] = (),
         content_type: str = "",
         accept_stale: bool = True,
     ) -> dict[str, bytes]:
@@ -109,7 +82,12 @@ class AsyncClient:
         fetch, up to 1,000. Keys that `fetch` leaves out have no value: they are not stored, and not
         returned. Raises PartialFailure if some keys could not be read, or their values were
         refused."""
-        stored_as = {"ttl": ttl, "tags": _several(tags), "content_type": content_type}
+        stored_as = {
+            "ttl": ttl,
+            "tags": several(tags),
+            "depends_on": several(depends_on),
+            "content_type": content_type,
+        }
         fetching = LeasedFetch(
             self._cache,
             self._timeout_s,
@@ -119,7 +97,7 @@ class AsyncClient:
             stored_as,
             accept_stale=accept_stale,
         )
-        return await fetching.values(_several(keys))
+        return await fetching.values(several(keys))
 
     async def set(
         self,
@@ -130,6 +108,7 @@ class AsyncClient:
         ttl: timedelta | None = None,
         sliding: bool | None = None,
         tags: Iterable[str] = (),
+        depends_on: Iterable[str] = (),
         content_type: str = "",
         if_absent: bool = False,
         if_present: bool = False,
@@ -138,7 +117,9 @@ class AsyncClient:
     ) -> SetResult:
         """Stores an entry; without a ttl it lives as long as the namespace's default says.
 
-        `sliding`: whether reads let it live for its ttl again. At most one condition may be given;
+        `sliding`: whether reads let it live for its ttl again. `tags` and `depends_on`, other keys
+        that the value was made from: `invalidate_tags` of one of those, or `invalidate_keys` of one
+        of these with `cascade`, hides the entry. At most one condition may be given;
         it is judged on what `get` would give. `request_id`: repeated within 10 minutes, the call
         stores nothing and gives the first result again.
         """
@@ -159,7 +140,8 @@ class AsyncClient:
             value=value,
             ttl=ttl,
             sliding=sliding,
-            tags=_several(tags),
+            tags=several(tags),
+            depends_on=several(depends_on),
             content_type=content_type,
             request_id=request_id,
             **condition,
@@ -182,6 +164,13 @@ class AsyncClient:
         answer = await answer_to(self._cache.Delete, request, self._timeout_s)
         return answer.deleted
 
+    async def describe(self, namespace: str, key: str) -> Description:
+        """Everything about a key but its value, and why there is none. For looking into something:
+        it is no faster than `get`."""
+        request = cache_pb2.DescribeRequest(namespace=namespace, key=key)
+        answer = await answer_to(self._cache.Describe, request, self._timeout_s)
+        return _description(answer)
+
     async def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]:
         """The entries that are there, by key. Raises PartialFailure if some could not be read."""
 
@@ -190,7 +179,7 @@ class AsyncClient:
             answer = await answer_to(self._cache.BatchGet, request, self._timeout_s)
             return [_found(outcome) for outcome in answer.outcomes]
 
-        return await in_parts(_several(keys), read)
+        return await in_parts(several(keys), read)
 
     async def set_many(
         self,
@@ -198,16 +187,22 @@ class AsyncClient:
         values: Mapping[str, bytes],
         *,
         ttl: timedelta | None = None,
+        tags: Iterable[str] = (),
+        depends_on: Iterable[str] = (),
         content_type: str = "",
     ) -> dict[str, SetResult]:
-        """Stores entries, each on its own. Raises PartialFailure if some could not be stored."""
+        """Stores entries, each on its own, all with these tags and dependencies. Raises
+        PartialFailure if some could not be stored."""
+        stored_as: dict[str, Any] = {
+            "ttl": ttl,
+            "tags": several(tags),
+            "depends_on": several(depends_on),
+            "content_type": content_type,
+        }
 
         async def store(part: Sequence[str]) -> list[SetResult | PantlerError | None]:
             entries = [
-                cache_pb2.BatchSetEntry(
-                    key=key, value=values[key], ttl=ttl, content_type=content_type
-                )
-                for key in part
+                cache_pb2.BatchSetEntry(key=key, value=values[key], **stored_as) for key in part
             ]
             request = cache_pb2.BatchSetRequest(namespace=namespace, entries=entries)
             answer = await answer_to(self._cache.BatchSet, request, self._timeout_s)
@@ -230,36 +225,11 @@ class AsyncClient:
                 for outcome in answer.outcomes
             ]
 
-        return await in_parts(_several(keys), remove)
-
-    @cached_property
-    def _channel(self) -> grpc.aio.Channel:
-        """Opened at its first use: gRPC ties it to the event loop that runs then."""
-        return grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+        return await in_parts(several(keys), remove)
 
     @cached_property
     def _cache(self) -> "cache_pb2_grpc.CacheServiceAsyncStub":
         return cache_pb2_grpc.CacheServiceStub(self._channel)
-
-    def _background(
-        self, work: Coroutine[Any, Any, object], *, until_closed: bool = False
-    ) -> asyncio.Task[Any]:
-        """Runs work that goes on if its caller is cancelled; `close` waits for it."""
-        if until_closed and self._closed:
-            work.close()
-            raise PantlerError("the client is closed")
-        task = asyncio.create_task(work)
-        for owner in (self._tasks, self._until_closed) if until_closed else (self._tasks,):
-            owner.add(task)
-            task.add_done_callback(owner.discard)
-        return task
-
-
-def _several(texts: Iterable[str]) -> list[str]:
-    """Keys or tags, each once. A single one would be taken for its letters."""
-    if isinstance(texts, str):
-        raise TypeError(f"give several, as [{texts!r}], not one")
-    return list(dict.fromkeys(texts))
 
 
 def _entry(hit: cache_pb2.Hit) -> Entry:
@@ -287,4 +257,34 @@ def _set_result(message: cache_pb2.SetResponse | cache_pb2.BatchSetOutcome) -> S
         stored=stored,
         version=message.version,
         expire_time=message.expire_time.ToDatetime(UTC) if stored else None,
+        visible=message.visible,
+    )
+
+
+def _description(message: cache_pb2.DescribeResponse) -> Description:
+    reason = message.miss_reason
+    known = reason in cache_pb2.MissReason.values()  # not to all clients of a newer server
+    name = cache_pb2.MissReason.Name(reason) if known else str(reason)
+
+    def time(field: str) -> datetime | None:
+        value: Timestamp = getattr(message, field)
+        return value.ToDatetime(UTC) if message.HasField(field) else None
+
+    return Description(
+        found=message.found,
+        stale=message.stale,
+        miss_reason=None if message.found else name.removeprefix("MISS_REASON_"),
+        miss_time=time("miss_time"),
+        miss_cause=message.miss_cause,
+        version=message.version,
+        create_time=time("create_time"),
+        expire_time=time("expire_time"),
+        drop_time=time("drop_time"),
+        ttl=message.ttl.ToTimedelta() if message.HasField("ttl") else None,
+        sliding=message.sliding,
+        value_bytes=message.value_bytes,
+        content_type=message.content_type,
+        tags=tuple(message.tags),
+        depends_on=tuple(message.depends_on),
+        lease_expire_time=time("lease_expire_time"),
     )

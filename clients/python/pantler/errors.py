@@ -4,11 +4,13 @@
     ├── InvalidArgument       fields are out of range: correct the call
     ├── NotFound              the namespace is not configured, and the server is strict
     ├── FailedPrecondition    the server's state does not allow the call: an operator corrects it
-    │   └── WrongKind         … because data that Pantler did not write stands in the key's place
+    │   ├── WrongKind         … because data that Pantler did not write stands in the key's place
+    │   └── CascadeTooWide    … because too much depends on a key: what is nearest was invalidated
     ├── LeaseLost             a lease is over: its holder may stop fetching
     ├── ResourceExhausted     Redis or the server is full, or the answer is too large
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
-    │   └── OutcomeUnknown    … and whether a write took effect is unknown
+    │   ├── OutcomeUnknown    … and whether a write took effect is unknown
+    │   └── NotReplicated     … as too few replicas have an invalidation, which did take effect
     ├── DeadlineExceeded      the time was up: allow more
     ├── InternalError         a defect in the server: report it with `request_id`
     └── PartialFailure        some items of a batch failed: `results` has the others
@@ -19,10 +21,11 @@ come from Pantler itself (no connection, say).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -80,6 +83,12 @@ class WrongKind(FailedPrecondition):
     Nothing was changed; an operator finds out who else writes there."""
 
 
+class CascadeTooWide(FailedPrecondition):
+    """More keys depend on what was to be invalidated, or over more steps, than one call may reach;
+    `metadata` has the bounds. The nearest of them were invalidated. Give such entries a tag, and
+    invalidate that."""
+
+
 class LeaseLost(PantlerError):
     """The lease is over: it expired, was released, or its key was set, deleted or invalidated. A
     fill with its token would be refused."""
@@ -97,7 +106,12 @@ class Unavailable(PantlerError):
 
 class OutcomeUnknown(Unavailable):
     """Redis went away with a write under way: it took effect or it did not. Repeat the call only if
-    twice is as good as once; a plain set and a delete are."""
+    twice is as good as once; a plain set, a delete and an invalidation are."""
+
+
+class NotReplicated(Unavailable):
+    """An invalidation took effect, but fewer replicas said in time that they have it than its
+    namespace asks for, so a failover now might undo it. Repeat it after `retry_after`."""
 
 
 class DeadlineExceeded(PantlerError):
@@ -125,6 +139,8 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_NAMESPACE_UNKNOWN": NotFound,
     "ERROR_REASON_CONFIG_INVALID": FailedPrecondition,
     "ERROR_REASON_WRONG_KIND": WrongKind,
+    "ERROR_REASON_NO_TAG_INDEX": FailedPrecondition,
+    "ERROR_REASON_CASCADE_TOO_WIDE": CascadeTooWide,
     "ERROR_REASON_LEASE_LOST": LeaseLost,
     "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
     "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,
@@ -132,6 +148,7 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_STORE_UNAVAILABLE": Unavailable,
     "ERROR_REASON_SHUTTING_DOWN": Unavailable,
     "ERROR_REASON_OUTCOME_UNKNOWN": OutcomeUnknown,
+    "ERROR_REASON_NOT_REPLICATED": NotReplicated,
     "ERROR_REASON_DEADLINE_EXCEEDED": DeadlineExceeded,
     "ERROR_REASON_INTERNAL": InternalError,
 }
@@ -150,8 +167,29 @@ _BY_CODE: dict[int, type[PantlerError]] = {
 
 async def answer_to(method: Callable[..., Awaitable[T]], request: Message, timeout_s: float) -> T:
     """The answer of a method of the server. Raises the error that the call failed with."""
-    try:
+    with _errors_of_a_call():
         return await method(request, timeout=timeout_s)
+
+
+async def answers_to(
+    method: Callable[..., "grpc.aio.UnaryStreamCall[Any, T]"], request: Message
+) -> AsyncGenerator[T, None]:
+    """The answers of a method that streams them, for as long as that takes. When the generator is
+    closed the call is cancelled. Raises as `answer_to` does."""
+    with _errors_of_a_call():
+        call = method(request)
+        try:
+            async for answer in call:
+                yield answer
+        finally:
+            call.cancel()
+
+
+@contextmanager
+def _errors_of_a_call() -> Iterator[None]:
+    """Raises what gRPC raises in the block as the client's error."""
+    try:
+        yield
     except grpc.aio.UsageError as exc:
         raise PantlerError("the client is closed") from exc
     except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """What the client gives back."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,86 @@ class SetResult:
     """As in Entry; 0 if nothing was stored."""
     expire_time: datetime | None
     """None if nothing was stored."""
+    visible: bool
+    """Whether `get` gives what was stored: not if something that hides it was invalidated since
+    its fill began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of a key. What stands from `version` to `drop_time` tells of the stored entry,
+    whether or not `get` gives it."""
+
+    found: bool
+    """Whether `get` gives the entry."""
+    stale: bool
+    """Whether it does with `accept_stale`, and not without."""
+    miss_reason: str | None
+    """Why it does not, as "EXPIRED" or "HIDDEN_BY_TAG": a name of `MissReason` in
+    `pantler.v1.cache_pb2` without its prefix, or its number if the server knows more of them. None
+    if it does."""
+    miss_time: datetime | None
+    """Since when it does not, if that is known."""
+    miss_cause: str
+    """The tag, or the key that it depends on, whose invalidation is why; empty if that is not it,
+    or not known."""
+    version: int
+    """As in Entry; 0 if nothing is stored."""
+    create_time: datetime | None
+    expire_time: datetime | None
+    drop_time: datetime | None
+    """When Redis drops the entry: at the end of its grace."""
+    ttl: timedelta | None
+    """Its ttl when it was last set or touched."""
+    sliding: bool
+    """Whether reads let it live for its ttl again."""
+    value_bytes: int
+    content_type: str
+    tags: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    lease_expire_time: datetime | None
+    """When the lease of the key ends by itself; None if nobody holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddTagsResult:
+    """What an `add_tags` came to."""
+
+    found: bool
+    """Whether there was an entry, if only a stale one; if not, nothing was done."""
+    visible: bool
+    """Whether `get` gives it with its new tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedKey:
+    """A key whose entry has a tag."""
+
+    key: str
+    stale: bool
+    """Whether the entry is given only to those who accept stale ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """A key that depends on another."""
+
+    key: str
+    declared: bool
+    """Whether that was declared; otherwise its entry says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatternProgress:
+    """How far an `invalidate_pattern` is."""
+
+    scanned: int
+    """How many keys of Redis were looked at, those of other namespaces included."""
+    total: int
+    """How many there are to look at, as of the beginning."""
+    invalidated: int
+    """How many entries were removed; in a dry run, how many match."""
+    examples: tuple[str, ...]
+    """The first keys that matched, up to 10."""
+    done: bool
+    """Whether it is over: all that matched when it began is gone."""

@@ -11,7 +11,9 @@ from pantler_server.cli.admin import namespaces, ping
 from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.config import config_app
 from pantler_server.cli.entry import describe, touch
+from pantler_server.cli.invalidate import invalidate_app
 from pantler_server.cli.serve import serve
+from pantler_server.cli.why import why
 
 app = typer.Typer(
     name="pantler",
@@ -44,7 +46,7 @@ def _pantler(
     Start one with `pantler serve`; the other commands call a server that runs.
 
     Exit codes: 0 done; 1 no such entry; 2 wrong usage, or the server refused a field; 3 the server
-    or its Redis can't be reached, or the time was up; 4 anything else.
+    or its Redis can't be reached, or the time was up; 4 anything else; 130 stopped by Ctrl-C.
     """
 
 
@@ -53,7 +55,9 @@ app.command()(get)
 app.command("set")(set_)
 app.command()(delete)
 app.command()(describe)
+app.command()(why)
 app.command()(touch)
+app.add_typer(invalidate_app, name="invalidate")
 app.command()(ping)
 app.command()(namespaces)
 app.add_typer(config_app, name="config")

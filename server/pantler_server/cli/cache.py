@@ -77,6 +77,19 @@ def set_(
         str | None,
         typer.Option(help="How long it lives: 90s, 5m, 1h30m (default: the namespace's)."),
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A tag, by which `pantler invalidate tag` finds it; may be given several times."
+        ),
+    ] = None,
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A key that the value was made from: `pantler invalidate key --cascade` of it "
+            "invalidates this entry too; may be given several times."
+        ),
+    ] = None,
     content_type: Annotated[str, typer.Option(help="The value's media type.")] = "",
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -88,7 +101,12 @@ def set_(
     data = _value(value, file)
     with channel(address) as opened:
         request = cache_pb2.SetRequest(
-            namespace=namespace, key=key, value=data, content_type=content_type
+            namespace=namespace,
+            key=key,
+            value=data,
+            tags=tag,
+            depends_on=depends_on,
+            content_type=content_type,
         )
         if ttl is not None:
             request.ttl.FromMilliseconds(round(seconds(ttl, "--ttl") * 1000))

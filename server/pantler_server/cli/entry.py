@@ -16,17 +16,12 @@ from pantler_server.cli.call import (
     print_json,
     seconds,
 )
+from pantler_server.cli.description import as_json, because, described
 from pantler_server.cli.exit_code import ExitCode
 from pantler_server.core.duration import format_duration
 
 if TYPE_CHECKING:
     from pantler.v1 import cache_pb2
-
-# Where the reason's name would not tell a person enough.
-_MEANINGS = {
-    "UNKNOWN": "there is no record of it",
-    "HIDDEN_BY_NAMESPACE": "its namespace was reset after it was stored",
-}
 
 
 def describe(
@@ -39,20 +34,14 @@ def describe(
     """Print all about an entry but its value, and why it can't be read, if so.
 
     The first line says what `pantler get` finds. A stale entry is one whose time to live (ttl) is
-    over: for a while it is still given to programs that ask for such entries, but not to
-    `pantler get`. Texts that were stored with the entry stand in quotes, with what would steer the
-    terminal escaped.
+    over, or that was invalidated `--soft`: for a while it is still given to programs that ask for
+    such entries, but not to `pantler get`. Texts that were stored with the entry stand in quotes,
+    with what would steer the terminal escaped.
 
     The exit code is 0 if `pantler get` finds the entry, else 1.
     """
-    from pantler.v1 import cache_pb2, cache_pb2_grpc
-
-    with channel(address) as opened:
-        request = cache_pb2.DescribeRequest(namespace=namespace, key=key)
-        answer = cache_pb2_grpc.CacheServiceStub(opened).Describe(
-            request, timeout=seconds(timeout, "--timeout")
-        )
-    document = _as_json(answer)
+    answer = described(namespace, key, address, timeout)
+    document = as_json(answer)
     if json:
         print_json(document)
     else:
@@ -99,26 +88,6 @@ def touch(
         raise typer.Exit(ExitCode.MISS)
 
 
-def _as_json(answer: "cache_pb2.DescribeResponse") -> dict[str, Any]:
-    """All fields; null where there is nothing to tell."""
-    from google.protobuf.json_format import MessageToDict
-
-    document = MessageToDict(
-        answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    # Its number, if the server is newer and knows more reasons.
-    reason = str(document["miss_reason"]).removeprefix("MISS_REASON_")
-    stored = answer.version != 0
-    return {
-        **dict.fromkeys(answer.DESCRIPTOR.fields_by_name),
-        **document,
-        "miss_reason": None if answer.found else reason,
-        "version": document["version"] if stored else None,
-        "sliding": answer.sliding if stored else None,
-        "value_bytes": answer.value_bytes if stored else None,
-    }
-
-
 def _facts(answer: "cache_pb2.DescribeResponse", document: dict[str, Any]) -> dict[str, str]:
     """What a person is told; empty where it does not apply. Texts that came with the entry are
     given by `repr`, so that they can neither steer a terminal nor pass for something else."""
@@ -145,7 +114,4 @@ def _state(document: dict[str, Any]) -> str:
     if document["found"]:
         return "found"
     since = f" since {document['miss_time']}" if document["miss_time"] else ""
-    if document["stale"]:
-        return f"stale{since}"
-    reason = document["miss_reason"]
-    return f"not found{since}: {_MEANINGS.get(reason, reason.lower().replace('_', ' '))}"
+    return f"{'stale' if document['stale'] else 'not found'}{since}: {because(document)}"

@@ -15,3 +15,5 @@ class ExitCode(IntEnum):
     """The server or its Redis can't be reached, or the time was up."""
     FAILED = 4
     """Anything else."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells have it."""

@@ -178,6 +178,15 @@ def _secret(value: SecretStr, info: SerializationInfo) -> str:
     return value.get_secret_value() if _revealed(info) else str(value)
 
 
+class OnFailover(StrEnum):
+    """What happens to a namespace when another Redis becomes its primary."""
+
+    REPLAY = "replay"
+    """Each worker repeats the invalidations that it acknowledged in the last minute."""
+    HIDE_ALL = "hide_all"
+    """All entries are hidden."""
+
+
 class NamespaceConfig(_Section):
     """How a namespace treats its entries."""
 
@@ -202,6 +211,17 @@ class NamespaceConfig(_Section):
     replica_reads: bool = False
     """Whether replicas may answer reads. They may be behind: a read may miss a write that was
     acknowledged, and may return what was deleted."""
+    tag_index: bool = False
+    """Whether an index of tags is kept, so that the keys of a tag can be listed."""
+    invalidation_replicas: int = Field(0, ge=0, le=16)
+    """How many replicas must have an invalidation before it is acknowledged. They lower the odds
+    that a failover loses it; they don't rule it out."""
+    on_failover: OnFailover = OnFailover.REPLAY
+    """What is done when another Redis becomes the primary, which may lack the newest
+    invalidations."""
+    reclaim_keys_per_second: int = Field(0, ge=0, le=1_000_000)
+    """How many keys of each primary are looked at in a second in order to free entries that
+    invalidations hide, before they expire; 0: none."""
     partitions: int | None = Field(None, ge=1, le=1024)
     """Over how many parts the keys are spread; unset: 64 on a Cluster, else 1. Fixed at the first
     use of the namespace: a later change has no effect."""

@@ -6,6 +6,9 @@
     ├── TooManyNamespaces     too many namespaces that the configuration does not name
     ├── WrongKind             the name's place in Redis holds something else
     ├── LeaseLost             the lease is over, or another's
+    ├── NoTagIndex            the namespace keeps no index of its tags
+    ├── CascadeTooWide        more depends on the keys than one call may reach
+    ├── NotReplicated         an invalidation took effect, but replicas may lack it
     ├── ResponseTooLarge      the answer would not fit a message
     ├── ConfigInvalid         a configuration file that can't be put in force
     ├── DeadlinePassed        the call's time was up
@@ -96,6 +99,43 @@ class LeaseLost(ServiceError):
     def __init__(self, key: str) -> None:
         super().__init__(
             f"the lease of {key!r} is over: read the key again to get another", key=key
+        )
+
+
+class NoTagIndex(ServiceError):
+    """The namespace does not keep what the call needs. The operator sets its `tag_index`."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace!r} keeps no index of its tags: set its `tag_index`, and entries "
+            "that are stored from then on are listed",
+            namespace=namespace,
+        )
+
+
+class CascadeTooWide(ServiceError):
+    """So much depends on the keys, directly or not, that the cascade was given up; what is nearest
+    is invalidated. The caller gives such entries a tag, and invalidates that."""
+
+    def __init__(self, max_keys: int, max_steps: int) -> None:
+        super().__init__(
+            f"more than {max_keys} keys depend on these, or over more than {max_steps} steps; the "
+            "nearest are invalidated. Give such entries a tag, and invalidate that",
+            max_keys=str(max_keys),
+            max_steps=str(max_steps),
+        )
+
+
+class NotReplicated(ServiceError):
+    """An invalidation took effect at every primary, but fewer replicas than wished for said in time
+    that they have it. The caller repeats it."""
+
+    def __init__(self, wanted: int, reached: int) -> None:
+        super().__init__(
+            f"it took effect, but {reached} replicas have it instead of {wanted}, and a failover "
+            "now may undo it: repeat the call",
+            wanted=str(wanted),
+            reached=str(reached),
         )
 
 

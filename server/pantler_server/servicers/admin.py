@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from pantler.v1 import admin_pb2
 
 from pantler_server.core.call import Call
+from pantler_server.core.config import OnFailover
 from pantler_server.core.reload import Reloader
 from pantler_server.core.version import server_version
 from pantler_server.engines.cache.engine import CacheEngine
@@ -14,6 +15,11 @@ from pantler_server.engines.health.engine import HealthEngine, StoreHealth
 from pantler_server.engines.namespaces.engine import ListedNamespace, NamespaceEngine
 from pantler_server.servicers import validate
 from pantler_server.servicers.convert import timestamp
+
+_ON_FAILOVER = {
+    OnFailover.REPLAY: admin_pb2.ON_FAILOVER_REPLAY,
+    OnFailover.HIDE_ALL: admin_pb2.ON_FAILOVER_HIDE_ALL,
+}
 
 
 class AdminServicer:
@@ -35,7 +41,12 @@ class AdminServicer:
         self, request: admin_pb2.ListNamespacesRequest, call: Call
     ) -> admin_pb2.ListNamespacesResponse:
         listed = await self._namespaces.list(call.deadline)
-        return admin_pb2.ListNamespacesResponse(namespaces=map(_namespace, listed))
+        used = [one.name for one in listed if one.partitions]
+        versions = await self._cache.invalidation.versions(used, call.deadline)
+        version_of = dict(zip(used, versions, strict=True))
+        return admin_pb2.ListNamespacesResponse(
+            namespaces=[_namespace(one, version_of.get(one.name, 0)) for one in listed]
+        )
 
     async def GetStats(
         self, request: admin_pb2.GetStatsRequest, call: Call
@@ -77,9 +88,10 @@ def _duration(value: timedelta) -> Duration:
     return message
 
 
-def _namespace(listed: ListedNamespace) -> admin_pb2.Namespace:
+def _namespace(listed: ListedNamespace, version: int) -> admin_pb2.Namespace:
     return admin_pb2.Namespace(
         name=listed.name,
+        version=version,
         configured=listed.configured,
         partitions=listed.partitions,
         config=admin_pb2.NamespaceConfig(
@@ -92,6 +104,10 @@ def _namespace(listed: ListedNamespace) -> admin_pb2.Namespace:
             stale_while_revalidate=_duration(listed.config.stale_while_revalidate),
             stale_if_error=_duration(listed.config.stale_if_error),
             refresh_ratio=listed.config.refresh_ratio,
+            tag_index=listed.config.tag_index,
+            invalidation_replicas=listed.config.invalidation_replicas,
+            on_failover=_ON_FAILOVER[listed.config.on_failover],
+            reclaim_keys_per_second=listed.config.reclaim_keys_per_second,
         ),
     )
 

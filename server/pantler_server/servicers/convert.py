@@ -5,7 +5,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pantler.v1 import cache_pb2
+from pantler.v1 import cache_pb2, invalidation_pb2
 
 from pantler_server.core.errors import FieldViolation, ServiceError
 from pantler_server.core.keyspace import NAMESPACE
@@ -35,7 +35,11 @@ _MISS_REASONS = {
     MissReason.UNKNOWN: cache_pb2.MISS_REASON_UNKNOWN,
     MissReason.EXPIRED: cache_pb2.MISS_REASON_EXPIRED,
     MissReason.DELETED: cache_pb2.MISS_REASON_DELETED,
+    MissReason.HIDDEN_BY_KEY: cache_pb2.MISS_REASON_HIDDEN_BY_KEY,
+    MissReason.HIDDEN_BY_TAG: cache_pb2.MISS_REASON_HIDDEN_BY_TAG,
     MissReason.HIDDEN_BY_NAMESPACE: cache_pb2.MISS_REASON_HIDDEN_BY_NAMESPACE,
+    MissReason.HIDDEN_BY_DEPENDENCY: cache_pb2.MISS_REASON_HIDDEN_BY_DEPENDENCY,
+    MissReason.HIDDEN_BY_AGE: cache_pb2.MISS_REASON_HIDDEN_BY_AGE,
 }
 _SET_OUTCOMES = {
     SetOutcome.STORED: cache_pb2.SET_OUTCOME_STORED,
@@ -46,6 +50,20 @@ _SET_OUTCOMES = {
 
 class _HasKey(Protocol):
     key: str
+
+
+class _HasKeys(Protocol):
+    @property
+    def keys(self) -> Sequence[str]: ...
+
+
+class _HasDependencies(_HasKey, Protocol):
+    @property
+    def depends_on(self) -> Sequence[str]: ...
+
+
+class _HasMode(Protocol):
+    mode: invalidation_pb2.InvalidationMode
 
 
 def timestamp(unix_us: int) -> Timestamp | None:
@@ -66,7 +84,7 @@ def key(request: _HasKey) -> str:
     return request.key
 
 
-def keys_of(request: cache_pb2.BatchGetRequest | cache_pb2.BatchDeleteRequest) -> Sequence[str]:
+def keys_of(request: _HasKeys) -> Sequence[str]:
     wanted = list(request.keys)
     validate.batch(len(wanted), "keys")
     if not validate.are_keys(wanted):
@@ -184,9 +202,7 @@ def _new_entry(
     if message.tags:
         tags = validate.labels(message.tags, validate.MAX_TAG_BYTES, f"{path}tags", violations)
     if message.depends_on:
-        depends_on = validate.labels(
-            message.depends_on, validate.MAX_KEY_BYTES, f"{path}depends_on", violations
-        )
+        depends_on = dependencies(message, path, violations)
     token = None
     if message.fill_token:
         token = fill_token.read(message.fill_token)
@@ -207,6 +223,34 @@ def _new_entry(
         token,
         request_id,
     )
+
+
+def dependencies(
+    message: _HasDependencies, path: str, violations: validate.Violations
+) -> tuple[str, ...]:
+    """The keys that one depends on, each once."""
+    path = f"{path}depends_on"
+    for index, one in enumerate(message.depends_on):
+        if one == message.key:
+            violations.append(FieldViolation(f"{path}[{index}]", "must not be the key itself"))
+    return validate.labels(message.depends_on, validate.MAX_KEY_BYTES, path, violations)
+
+
+def is_soft(request: _HasMode) -> bool:
+    known = invalidation_pb2.InvalidationMode.values()
+    if request.mode not in known:
+        validate.refuse([FieldViolation("mode", "must be HARD or SOFT")])
+    return request.mode == invalidation_pb2.INVALIDATION_MODE_SOFT
+
+
+def created_before_us(request: invalidation_pb2.InvalidateOlderThanRequest) -> int:
+    """Unix us."""
+    if not request.HasField("created_before"):
+        validate.refuse([FieldViolation("created_before", "must be set")])
+    moment = request.created_before
+    if moment.seconds <= 0 or not 0 <= moment.nanos < 1_000_000_000:
+        validate.refuse([FieldViolation("created_before", "must be a time after 1970")])
+    return moment.seconds * 1_000_000 + moment.nanos // 1000
 
 
 def _condition(
@@ -289,7 +333,7 @@ def _fill_set(
 ) -> None:
     response.outcome = _SET_OUTCOMES[result.outcome]
     if result.outcome is SetOutcome.STORED:
-        response.visible = True
+        response.visible = result.visible
         response.version = result.version
         _put_time(response.expire_time, result.expires_us)
 
@@ -314,6 +358,7 @@ def describe_response(described: Description) -> cache_pb2.DescribeResponse:
         stale=described.stale,
         miss_reason=None if reason is None else _MISS_REASONS[reason],
         miss_time=timestamp(described.missed_us),
+        miss_cause=described.cause,
         lease_expire_time=timestamp(described.lease_expires_us),
     )
     entry = described.entry

@@ -37,6 +37,13 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     ),
     errors.WrongKind: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_WRONG_KIND),
     errors.LeaseLost: _Meaning(code_pb2.ABORTED, errors_pb2.ERROR_REASON_LEASE_LOST),
+    errors.NoTagIndex: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_TAG_INDEX),
+    errors.CascadeTooWide: _Meaning(
+        code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_CASCADE_TOO_WIDE
+    ),
+    errors.NotReplicated: _Meaning(
+        code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_NOT_REPLICATED, retry=True
+    ),
     errors.ResponseTooLarge: _Meaning(
         code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_RESPONSE_TOO_LARGE
     ),
@@ -100,6 +107,10 @@ def _specific(error: errors.ServiceError) -> list[Message]:
             return [_precondition(wrong)]
         case errors.WrongKind():
             return [_precondition([("KIND", error.key, error.message)])]
+        case errors.NoTagIndex():
+            return [_precondition([("TAG_INDEX", error.metadata["namespace"], error.message)])]
+        case errors.CascadeTooWide():
+            return [_precondition([("CASCADE", "keys", error.message)])]
     return []
 
 

@@ -16,6 +16,7 @@ MAX_KEY_BYTES = 512
 MAX_BATCH_ITEMS = (
     1000  # bounds what one call holds in memory, and its pipeline to a few ms of Redis
 )
+DEFAULT_PAGE_SIZE = 100  # as tag.proto and invalidation.proto say
 MAX_CONTENT_TYPE_BYTES = 255  # its length is one byte of the entry's header
 MAX_LABELS = 64  # tags or dependencies of an entry: all of the longest fit its header of 64 KiB
 MAX_TAG_BYTES = 256
@@ -94,6 +95,28 @@ def labels(
             violations.append(FieldViolation(f"{path}[{index}]", "must not be empty"))
         text(one, max_bytes, f"{path}[{index}]", violations)
     return distinct
+
+
+def some_labels(
+    texts: Sequence[str], most: int, path: str, *, indexed: bool = True
+) -> tuple[str, ...]:
+    """Tags that a call is about: at least one, each once. Refused at once."""
+    if not 1 <= len(texts) <= most:
+        raise InvalidFields([FieldViolation(path, f"must have 1 to {most} items")])
+    violations: Violations = []
+    for index, one in enumerate(texts):
+        where = f"{path}[{index}]" if indexed else path
+        if not one:
+            violations.append(FieldViolation(where, "must not be empty"))
+        text(one, MAX_TAG_BYTES, where, violations)
+    refuse(violations)
+    return tuple(dict.fromkeys(texts))
+
+
+def page_size(size: int) -> int:
+    if size > MAX_BATCH_ITEMS:
+        raise InvalidFields([FieldViolation("page_size", f"must be at most {MAX_BATCH_ITEMS}")])
+    return size or DEFAULT_PAGE_SIZE
 
 
 def batch(count: int, path: str) -> None:

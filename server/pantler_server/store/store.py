@@ -6,12 +6,14 @@ did not reach Redis; otherwise it fails with OutcomeUnknown, and the caller deci
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
+from typing import NamedTuple
 
 import structlog
 from redis.crc import key_slot
 
+from pantler_server.core import background
 from pantler_server.core.errors import (
     InternalError,
     OutcomeUnknown,
@@ -21,8 +23,9 @@ from pantler_server.core.errors import (
     StoreUnavailable,
     WrongKind,
 )
-from pantler_server.store.connect import Address
+from pantler_server.store.connect import CONNECT_ERRORS, Address
 from pantler_server.store.link import Link, LinkLost, LinkTimeout, Reply, ReplyError, ReplyFailed
+from pantler_server.store.replication import Replication
 from pantler_server.store.request import Request, pack
 from pantler_server.store.topology import RedisTopology
 
@@ -36,18 +39,38 @@ _NOT_NOW = frozenset(
 # … or because it does not let this worker in.
 _REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
 _ASKING = pack("ASKING")
+_PING = pack("PING")
+
+Welcome = Callable[[int, Link], Awaitable[None]]
+"""Told of a slot and of a link to its new primary, which serves it once this has returned. LinkLost
+and ReplyFailed say that it can't yet."""
 
 log = structlog.get_logger(__name__)
 
 
+class Scanned(NamedTuple):
+    """A step of a walk over all keys."""
+
+    keys: list[bytes]
+    scanned: int
+    """About how many keys were looked at."""
+
+
 class Store:
-    """One role's Redis (`cache` or `state`), whatever its topology. Deadlines are loop times."""
+    """One role's Redis (`cache` or `state`), whatever its topology. Deadlines are loop times.
+
+    `welcome`, if set, comes before the first request of a slot to another primary than the last.
+    """
 
     def __init__(self, role: str, topology: RedisTopology, command_timeout_s: float) -> None:
         self.role = role
         self.topology = topology
         self.timeout_s = command_timeout_s
+        self.welcome: Welcome | None = None
         self._loop = asyncio.get_running_loop()
+        self._serving: dict[int, bytes] = {}  # the run id of the primary of each slot in use
+        self._welcomes: dict[int, asyncio.Task[None]] = {}
+        self._replication = Replication(topology)
 
     async def start(self) -> None:
         """Connects, and waits for the first attempt at each primary. Redis may be away."""
@@ -57,6 +80,8 @@ class Store:
             await node.wait_connected(deadline)
 
     async def stop(self) -> None:
+        await background.stop(tuple(self._welcomes.values()))
+        self._replication.stop()
         await self.topology.stop()
 
     @property
@@ -81,6 +106,8 @@ class Store:
         """
         try:
             link = self._link(request, replica)
+            if self._serving.get(request.slot) != link.run_id and not replica:
+                link = await self._welcomed(request.slot, link, deadline)
             answer = self._send(request, link, request.commands, self._limit(deadline))
             if replica:
                 request.primary = self._primary_run_id(request.slot)
@@ -95,6 +122,8 @@ class Store:
 
         They leave in one write to each server and take effect there in their order.
         """
+        if not replica:
+            await self._welcome_all({request.slot for request in requests}, deadline)
         limit = self._limit(deadline)
         links: dict[int, Link] = {}  # one for each slot, so that the order holds
         answers: list[asyncio.Future[list[Reply]] | LinkLost | ServiceError] = []
@@ -103,10 +132,12 @@ class Store:
                 link = links.get(request.slot)
                 if link is None:
                     link = links[request.slot] = self._link(request, replica)
+                if self._serving.get(request.slot) != link.run_id and not replica:
+                    raise self._unavailable()  # it was not to be welcomed
                 answers.append(self._send(request, link, request.commands, limit))
                 if replica:
                     request.primary = self._primary_run_id(request.slot)
-            except (LinkLost, PrimaryChanged) as failure:
+            except (LinkLost, StoreUnavailable) as failure:
                 answers.append(failure)
         outcomes: list[list[Reply] | ServiceError] = []
         try:
@@ -153,6 +184,86 @@ class Store:
         except (LinkLost, ReplyFailed) as exc:
             raise self._unavailable() from exc
         return answers
+
+    async def count_keys(self, deadline: float) -> int:
+        """Of all primaries together. Raises StoreUnavailable."""
+        answers = await self.ask_primaries((pack("DBSIZE"),), deadline)
+        return sum(int(count) for _, [count] in answers)
+
+    async def scan(self, pattern: bytes, at_once: int) -> AsyncIterator[Scanned]:
+        """The keys of all primaries that match a pattern of Redis, about so many looked at in a
+        step; each that is there all the time comes at least once. Raises StoreUnavailable, also if
+        the primaries have changed meanwhile."""
+        links = [link for link, _ in await self.ask_primaries((_PING,), self._soon())]
+        for link in links:
+            cursor = b"0"
+            while True:
+                command = pack("SCAN", cursor, "MATCH", pattern, "COUNT", at_once)
+                try:
+                    [[cursor, keys]] = await link.submit((command,), self._soon())
+                except (LinkLost, ReplyFailed) as exc:
+                    raise self._unavailable() from exc
+                yield Scanned(keys, at_once)
+                if cursor == b"0":
+                    break
+        now = [link for link, _ in await self.ask_primaries((_PING,), self._soon())]
+        if {link.run_id for link in now} != {link.run_id for link in links}:
+            raise self._unavailable()
+
+    async def settle(self, slots: Iterable[int], deadline: float) -> None:
+        """Welcomes the primaries of slots, where they have changed, without another request."""
+        await self._welcome_all(set(slots), deadline)
+
+    async def wait_for_replicas(
+        self, places: Mapping[int, bytes], wanted: int, deadline: float
+    ) -> int:
+        """Waits until so many replicas have all that was done so far; how many have, at the primary
+        with the fewest. `places` are keys that it may write, by slot. Raises StoreUnavailable."""
+        try:
+            return await self._replication.wait(places, wanted, self._limit(deadline))
+        except (LinkLost, ReplyFailed, *CONNECT_ERRORS) as exc:
+            raise self._unavailable() from exc
+
+    async def _welcome_all(self, slots: Iterable[int], deadline: float) -> None:
+        """What can't be welcomed is left as it is."""
+        new: list[Awaitable[Link]] = []
+        for slot in slots:
+            node = self.topology.primary(slot)
+            link = None if node is None else node.pick()
+            if link is not None and self._serving.get(slot) != link.run_id:
+                new.append(self._welcomed(slot, link, deadline))
+        if new:
+            await asyncio.gather(*new, return_exceptions=True)
+
+    async def _welcomed(self, slot: int, link: Link, deadline: float) -> Link:
+        """The link, once its server may serve the slot."""
+        while (known := self._serving.get(slot)) != link.run_id:
+            if known is None or self.welcome is None:
+                self._serving[slot] = link.run_id
+                break
+            task = self._welcomes.get(slot)
+            if task is None:
+                work = self._do_welcome(self.welcome, slot, link)
+                task = self._welcomes[slot] = asyncio.create_task(work)
+                task.add_done_callback(lambda ended: self._welcome_ended(slot, ended))
+            try:
+                async with asyncio.timeout_at(self._limit(deadline)):
+                    await asyncio.shield(task)
+            except (LinkLost, ReplyFailed, TimeoutError) as exc:
+                raise self._unavailable() from exc
+        return link
+
+    async def _do_welcome(self, welcome: Welcome, slot: int, link: Link) -> None:
+        await welcome(slot, link)
+        self._serving[slot] = link.run_id
+
+    def _welcome_ended(self, slot: int, task: asyncio.Task[None]) -> None:
+        del self._welcomes[slot]
+        if not task.cancelled():
+            task.exception()  # who waited has it; else the log has it as never retrieved
+
+    def _soon(self) -> float:
+        return self._loop.time() + self.timeout_s
 
     def _limit(self, deadline: float) -> float:
         return min(deadline, self._loop.time() + self.timeout_s)
@@ -214,9 +325,8 @@ class Store:
             or not await node.wait_connected(self._limit(deadline))
         ):
             raise self._unavailable() from lost
-        return await self._send(
-            request, self._link(request), request.commands, self._limit(deadline)
-        )
+        link = await self._welcomed(request.slot, self._link(request), deadline)
+        return await self._send(request, link, request.commands, self._limit(deadline))
 
     async def _redirect(
         self, request: Request, failed: ReplyFailed, deadline: float
@@ -226,17 +336,21 @@ class Store:
         limit = self._limit(deadline)
         match error.code:
             case "NOSCRIPT":
-                return await self._send(request, self._link(request), request.whole(), limit)
+                link = await self._welcomed(request.slot, self._link(request), deadline)
+                return await self._send(request, link, request.whole(), limit)
             case "MOVED":
                 self.topology.suspect()
-                link = await self._named_in(error, limit)
+                link = await self._welcomed(
+                    request.slot, await self._named_in(error, limit), deadline
+                )
                 return await self._send(request, link, request.whole(), limit)
             case "ASK":
                 link = await self._named_in(error, limit)
                 asking = [part for command in request.whole() for part in (_ASKING, command)]
                 return (await self._send(request, link, asking, limit))[1::2]
             case "TRYAGAIN":  # some of the keys are here and some are not
-                return await self._send(request, self._link(request), request.commands, limit)
+                link = await self._welcomed(request.slot, self._link(request), deadline)
+                return await self._send(request, link, request.commands, limit)
         raise self._service_error(error, request) from failed
 
     async def _named_in(self, error: ReplyError, limit: float) -> Link:

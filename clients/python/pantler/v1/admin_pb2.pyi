@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -10,8 +11,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class OnFailover(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_FAILOVER_UNSPECIFIED: _ClassVar[OnFailover]
+    ON_FAILOVER_REPLAY: _ClassVar[OnFailover]
+    ON_FAILOVER_HIDE_ALL: _ClassVar[OnFailover]
+ON_FAILOVER_UNSPECIFIED: OnFailover
+ON_FAILOVER_REPLAY: OnFailover
+ON_FAILOVER_HIDE_ALL: OnFailover
+
 class NamespaceConfig(_message.Message):
-    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio")
+    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio", "tag_index", "invalidation_replicas", "on_failover", "reclaim_keys_per_second")
     TTL_FIELD_NUMBER: _ClassVar[int]
     MAX_TTL_FIELD_NUMBER: _ClassVar[int]
     TTL_JITTER_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +31,10 @@ class NamespaceConfig(_message.Message):
     STALE_WHILE_REVALIDATE_FIELD_NUMBER: _ClassVar[int]
     STALE_IF_ERROR_FIELD_NUMBER: _ClassVar[int]
     REFRESH_RATIO_FIELD_NUMBER: _ClassVar[int]
+    TAG_INDEX_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATION_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ON_FAILOVER_FIELD_NUMBER: _ClassVar[int]
+    RECLAIM_KEYS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     ttl: _duration_pb2.Duration
     max_ttl: _duration_pb2.Duration
     ttl_jitter_ratio: float
@@ -30,19 +44,25 @@ class NamespaceConfig(_message.Message):
     stale_while_revalidate: _duration_pb2.Duration
     stale_if_error: _duration_pb2.Duration
     refresh_ratio: float
-    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ...) -> None: ...
+    tag_index: bool
+    invalidation_replicas: int
+    on_failover: OnFailover
+    reclaim_keys_per_second: int
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ..., tag_index: _Optional[bool] = ..., invalidation_replicas: _Optional[int] = ..., on_failover: _Optional[_Union[OnFailover, str]] = ..., reclaim_keys_per_second: _Optional[int] = ...) -> None: ...
 
 class Namespace(_message.Message):
-    __slots__ = ("name", "configured", "partitions", "config")
+    __slots__ = ("name", "configured", "partitions", "config", "version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIGURED_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     configured: bool
     partitions: int
     config: NamespaceConfig
-    def __init__(self, name: _Optional[str] = ..., configured: _Optional[bool] = ..., partitions: _Optional[int] = ..., config: _Optional[_Union[NamespaceConfig, _Mapping]] = ...) -> None: ...
+    version: int
+    def __init__(self, name: _Optional[str] = ..., configured: _Optional[bool] = ..., partitions: _Optional[int] = ..., config: _Optional[_Union[NamespaceConfig, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class ListNamespacesRequest(_message.Message):
     __slots__ = ()
@@ -55,7 +75,7 @@ class ListNamespacesResponse(_message.Message):
     def __init__(self, namespaces: _Optional[_Iterable[_Union[Namespace, _Mapping]]] = ...) -> None: ...
 
 class CacheStats(_message.Message):
-    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost", "renewals_failed")
+    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost", "renewals_failed", "misses_hidden_by_key", "misses_hidden_by_tag", "misses_hidden_by_dependency", "misses_hidden_by_age", "invalidations")
     HITS_FIELD_NUMBER: _ClassVar[int]
     MISSES_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     MISSES_HIDDEN_BY_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +86,11 @@ class CacheStats(_message.Message):
     LEASES_FIELD_NUMBER: _ClassVar[int]
     FILLS_LOST_FIELD_NUMBER: _ClassVar[int]
     RENEWALS_FAILED_FIELD_NUMBER: _ClassVar[int]
+    MISSES_HIDDEN_BY_KEY_FIELD_NUMBER: _ClassVar[int]
+    MISSES_HIDDEN_BY_TAG_FIELD_NUMBER: _ClassVar[int]
+    MISSES_HIDDEN_BY_DEPENDENCY_FIELD_NUMBER: _ClassVar[int]
+    MISSES_HIDDEN_BY_AGE_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
     hits: int
     misses_unknown: int
     misses_hidden_by_namespace: int
@@ -76,7 +101,12 @@ class CacheStats(_message.Message):
     leases: int
     fills_lost: int
     renewals_failed: int
-    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ..., renewals_failed: _Optional[int] = ...) -> None: ...
+    misses_hidden_by_key: int
+    misses_hidden_by_tag: int
+    misses_hidden_by_dependency: int
+    misses_hidden_by_age: int
+    invalidations: int
+    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ..., renewals_failed: _Optional[int] = ..., misses_hidden_by_key: _Optional[int] = ..., misses_hidden_by_tag: _Optional[int] = ..., misses_hidden_by_dependency: _Optional[int] = ..., misses_hidden_by_age: _Optional[int] = ..., invalidations: _Optional[int] = ...) -> None: ...
 
 class GetStatsRequest(_message.Message):
     __slots__ = ("namespace",)

@@ -25,7 +25,11 @@ class MissReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MISS_REASON_UNKNOWN: _ClassVar[MissReason]
     MISS_REASON_EXPIRED: _ClassVar[MissReason]
     MISS_REASON_DELETED: _ClassVar[MissReason]
+    MISS_REASON_HIDDEN_BY_KEY: _ClassVar[MissReason]
+    MISS_REASON_HIDDEN_BY_TAG: _ClassVar[MissReason]
     MISS_REASON_HIDDEN_BY_NAMESPACE: _ClassVar[MissReason]
+    MISS_REASON_HIDDEN_BY_DEPENDENCY: _ClassVar[MissReason]
+    MISS_REASON_HIDDEN_BY_AGE: _ClassVar[MissReason]
 SET_OUTCOME_UNSPECIFIED: SetOutcome
 SET_OUTCOME_STORED: SetOutcome
 SET_OUTCOME_CONDITION_NOT_MET: SetOutcome
@@ -34,7 +38,11 @@ MISS_REASON_UNSPECIFIED: MissReason
 MISS_REASON_UNKNOWN: MissReason
 MISS_REASON_EXPIRED: MissReason
 MISS_REASON_DELETED: MissReason
+MISS_REASON_HIDDEN_BY_KEY: MissReason
+MISS_REASON_HIDDEN_BY_TAG: MissReason
 MISS_REASON_HIDDEN_BY_NAMESPACE: MissReason
+MISS_REASON_HIDDEN_BY_DEPENDENCY: MissReason
+MISS_REASON_HIDDEN_BY_AGE: MissReason
 
 class Entry(_message.Message):
     __slots__ = ("value", "version", "create_time", "expire_time", "tags", "content_type")
@@ -331,11 +339,12 @@ class DescribeRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("found", "stale", "miss_reason", "miss_time", "version", "create_time", "expire_time", "drop_time", "ttl", "sliding", "value_bytes", "content_type", "tags", "depends_on", "lease_expire_time")
+    __slots__ = ("found", "stale", "miss_reason", "miss_time", "miss_cause", "version", "create_time", "expire_time", "drop_time", "ttl", "sliding", "value_bytes", "content_type", "tags", "depends_on", "lease_expire_time")
     FOUND_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     MISS_REASON_FIELD_NUMBER: _ClassVar[int]
     MISS_TIME_FIELD_NUMBER: _ClassVar[int]
+    MISS_CAUSE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -351,6 +360,7 @@ class DescribeResponse(_message.Message):
     stale: bool
     miss_reason: MissReason
     miss_time: _timestamp_pb2.Timestamp
+    miss_cause: str
     version: int
     create_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
@@ -362,4 +372,4 @@ class DescribeResponse(_message.Message):
     tags: _containers.RepeatedScalarFieldContainer[str]
     depends_on: _containers.RepeatedScalarFieldContainer[str]
     lease_expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, found: _Optional[bool] = ..., stale: _Optional[bool] = ..., miss_reason: _Optional[_Union[MissReason, str]] = ..., miss_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drop_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sliding: _Optional[bool] = ..., value_bytes: _Optional[int] = ..., content_type: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., depends_on: _Optional[_Iterable[str]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, found: _Optional[bool] = ..., stale: _Optional[bool] = ..., miss_reason: _Optional[_Union[MissReason, str]] = ..., miss_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., miss_cause: _Optional[str] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drop_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sliding: _Optional[bool] = ..., value_bytes: _Optional[int] = ..., content_type: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., depends_on: _Optional[_Iterable[str]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17pantler/v1/errors.proto\x12\npantler.v1*\xe0\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_NAMESPACE_UNKNOWN\x10\x02\x12\x1b\n\x17\x45RROR_REASON_WRONG_KIND\x10\x03\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x04\x12 \n\x1c\x45RROR_REASON_OUTCOME_UNKNOWN\x10\x05\x12$\n ERROR_REASON_STORE_OUT_OF_MEMORY\x10\x06\x12$\n ERROR_REASON_TOO_MANY_NAMESPACES\x10\x07\x12#\n\x1f\x45RROR_REASON_RESPONSE_TOO_LARGE\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_CONFIG_INVALID\x10\t\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x0c\x12\x1b\n\x17\x45RROR_REASON_LEASE_LOST\x10\r\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17pantler/v1/errors.proto\x12\npantler.v1*\xc3\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_NAMESPACE_UNKNOWN\x10\x02\x12\x1b\n\x17\x45RROR_REASON_WRONG_KIND\x10\x03\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x04\x12 \n\x1c\x45RROR_REASON_OUTCOME_UNKNOWN\x10\x05\x12$\n ERROR_REASON_STORE_OUT_OF_MEMORY\x10\x06\x12$\n ERROR_REASON_TOO_MANY_NAMESPACES\x10\x07\x12#\n\x1f\x45RROR_REASON_RESPONSE_TOO_LARGE\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_CONFIG_INVALID\x10\t\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x0c\x12\x1b\n\x17\x45RROR_REASON_LEASE_LOST\x10\r\x12\x1d\n\x19\x45RROR_REASON_NO_TAG_INDEX\x10\x0e\x12!\n\x1d\x45RROR_REASON_CASCADE_TOO_WIDE\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_NOT_REPLICATED\x10\x10\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pantler.v1.errors_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=40
-  _globals['_ERRORREASON']._serialized_end=520
+  _globals['_ERRORREASON']._serialized_end=619
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
     ERROR_REASON_SHUTTING_DOWN: _ClassVar[ErrorReason]
     ERROR_REASON_LEASE_LOST: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_TAG_INDEX: _ClassVar[ErrorReason]
+    ERROR_REASON_CASCADE_TOO_WIDE: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_REPLICATED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
@@ -33,4 +36,7 @@ ERROR_REASON_CONFIG_INVALID: ErrorReason
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
 ERROR_REASON_SHUTTING_DOWN: ErrorReason
 ERROR_REASON_LEASE_LOST: ErrorReason
+ERROR_REASON_NO_TAG_INDEX: ErrorReason
+ERROR_REASON_CASCADE_TOO_WIDE: ErrorReason
+ERROR_REASON_NOT_REPLICATED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason

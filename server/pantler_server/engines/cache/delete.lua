@@ -1,13 +1,16 @@
 -- delete: remove one entry, end its lease, and remember it, so that no older fill brings it back.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
--- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)
+-- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)      KEYS[5] marks of labels (zset)
 -- ARGV[1] its name in them        ARGV[2] generation (8 random bytes), for a partition without
 -- ARGV[3] version (8 bytes) that must be there, '' for any or none
+-- ARGV[4] what to remember: 'd' a delete, 'i' an invalidation, 'c' one by a cascade (bury.lua)
+-- ARGV[5] 0 to remove it, or the flag (entry.py) by which it stays as stale
 -- returns 1 if the entry was readable, else 0; with ARGV[3], 0 says that nothing was done;
 --   error WRONGTYPE if KEYS[1] holds anything but an entry
--- clock: redis TIME               expiry: KEYS[1] and KEYS[4] are gone; KEYS[2], KEYS[3] never
-local entry, marks, tombstones, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local name, wanted = ARGV[1], ARGV[3]
+-- clock: redis TIME               expiry: KEYS[1] and KEYS[4] are gone, with a flag KEYS[1] keeps its
+--   own; the others never
+local entry, marks, tombstones, lease, labels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local name, wanted, event, flag = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 local header = redis.call('GETRANGE', entry, 0, 51)
 if header ~= '' and string.byte(header) ~= 193 then
@@ -16,14 +19,17 @@ end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local state = redis.call('HGET', marks, 'state')
-local readable = header ~= '' and state
-  and string.sub(header, 13, 20) == string.sub(state, 1, 8)
-  and struct.unpack('<I8', header, 37) > now_us
+-- include functions/is_fresh.lua
+local readable = header ~= '' and state and is_fresh(header, entry, state, labels, now_us)
 if wanted ~= '' and not (readable and string.sub(header, 5, 12) == wanted) then
   return 0
 end
--- First, and whether or not it is there: a full Redis lets a script that frees something write on.
-redis.call('UNLINK', entry)
+if flag == 0 then
+  -- First, and whether or not it is there: a full Redis lets a script that frees something write on.
+  redis.call('UNLINK', entry)
+elseif header ~= '' then
+  redis.call('SETRANGE', entry, 1, string.char(string.byte(header, 2) % 2 + flag))
+end
 if not state then
   -- include functions/new_partition.lua
   state = new_partition(marks, tombstones, ARGV[2])
@@ -31,5 +37,5 @@ end
 -- include functions/void_lease.lua
 void_lease(lease)
 -- include functions/bury.lua
-bury(marks, state, tombstones, now_us, 'd' .. name)
+bury(marks, state, tombstones, now_us, event .. name)
 return readable and 1 or 0

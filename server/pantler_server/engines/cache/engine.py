@@ -19,8 +19,11 @@ from pantler_server.core.errors import (
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import describe, keys, scripts
 from pantler_server.engines.cache.estimate import estimate_size
+from pantler_server.engines.cache.failover import Failover, OfKey
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.follow_up import FollowUp, is_final, left_ratio
+from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
+from pantler_server.engines.cache.invalidation.tags import TagEngine
 from pantler_server.engines.cache.leases import Leases
 from pantler_server.engines.cache.model import (
     Description,
@@ -39,20 +42,22 @@ from pantler_server.engines.cache.reading import (
     judge,
     plain_hit,
 )
+from pantler_server.engines.cache.scripts import KeyEvent
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.cache.sweeper import Sweeper
+from pantler_server.engines.cache.touching import touch
 from pantler_server.engines.cache.waiting import Waiter, WaitingRooms
 from pantler_server.store.link import Reply
 from pantler_server.store.store import Store
 
-_REQUEST_ID_REUSED = 4  # an outcome of set.lua; the others are these
+_REQUEST_ID_REUSED, _STORED_HIDDEN = 4, 5  # outcomes of set.lua; the others are these
 _FILL_LOST = (3, 0, b"")  # a reply of set.lua
 _OUTCOMES = {1: SetOutcome.STORED, 2: SetOutcome.CONDITION_NOT_MET, 3: SetOutcome.FILL_LOST}
 
 
 class CacheEngine:
-    """Reads, writes and leases, one by one and in batches. Deadlines are times of the event loop.
-    `start` before use, `stop` after it.
+    """Reads, writes and leases, one by one and in batches; `invalidation` and `tags` have the rest.
+    Deadlines are times of the event loop. `start` before use, `stop` after it.
 
     All raise WrongKind and the StoreErrors; in a batch these stand in the place of their item.
     """
@@ -64,11 +69,17 @@ class CacheEngine:
         self._leases = Leases(store)
         self._rooms = WaitingRooms(store, self._reader, self._leases)
         self._sweeper = Sweeper(store)
+        self._failover = Failover(store)
+        self.invalidation = InvalidationEngine(
+            store, stats, self._reader, self._sweeper, self._failover
+        )
+        self.tags = TagEngine(store, self._reader)
         self._after = FollowUp(store, stats, self._reader, self._leases, self._rooms, self._sweeper)
 
     def start(self) -> None:
         self._rooms.start()
         self._sweeper.start()
+        self._failover.start()
 
     def dismiss(self) -> None:
         """Lets nobody wait for another's fill any more: all get the miss that they saw."""
@@ -77,7 +88,12 @@ class CacheEngine:
     async def stop(self) -> None:
         await self._rooms.stop()
         await self._leases.stop()
+        await self._failover.stop()
         await self._sweeper.stop()
+
+    async def prepare(self, space: Namespace, deadline: float) -> None:
+        """Comes before the first use of a namespace, and of its changed configuration."""
+        await self._failover.prepare(space, deadline)
 
     async def get(
         self,
@@ -121,7 +137,7 @@ class CacheEngine:
                 for index in group.indexes:
                     results[index] = seen
                 continue
-            raws, view = seen
+            raws, view, labels = seen
             for index, place, raw in zip(group.indexes, group.places, raws, strict=True):
                 if isinstance(raw, bytes) and (hit := plain_hit(raw, view, left)):
                     results[index] = hit
@@ -130,7 +146,7 @@ class CacheEngine:
                     results[index] = raw
                 else:
                     at = Place(space, wanted[index], group.partition, place)
-                    others.append((index, at, Sight(raw or None, view)))
+                    others.append((index, at, Sight(raw or None, view, labels)))
         self._stats.of(space.name).hits += hits
         if others:
             await self._get_others(space, others, results, deadline, ask, accept_stale)
@@ -233,13 +249,16 @@ class CacheEngine:
         stats = self._stats.of(space.name)
         if reply.__class__ is int:
             stats.sets += 1
-            return SetResult(SetOutcome.STORED, version, reply)
-        outcome, expires_us, first_version = reply
+            return SetResult(SetOutcome.STORED, version, reply, visible=True)
+        outcome, expires_us, raw_version = reply
         if outcome == _REQUEST_ID_REUSED:
             rule = "had another request within the last 10 minutes: use a new one"
             raise InvalidFields([FieldViolation("request_id", rule)])
-        if _OUTCOMES[outcome] is SetOutcome.STORED:  # by the first request with this id
-            return SetResult(SetOutcome.STORED, int.from_bytes(first_version, "little"), expires_us)
+        visible = outcome != _STORED_HIDDEN
+        if not visible or _OUTCOMES[outcome] is SetOutcome.STORED:
+            stored = int.from_bytes(raw_version, "little")  # by the first request with this id
+            stats.sets += stored == version
+            return SetResult(SetOutcome.STORED, stored, expires_us, visible=visible)
         if _OUTCOMES[outcome] is SetOutcome.FILL_LOST:
             stats.fills_lost += 1
         return SetResult(_OUTCOMES[outcome])
@@ -259,6 +278,7 @@ class CacheEngine:
         """Removes one entry; whether it was readable. With `if_version`, only that version. One
         round trip."""
         request = scripts.delete_entry(space, key, if_version)
+        self._failover.note(space, [OfKey(key, request.slot, KeyEvent.DELETE, 0)])
         [deleted] = await self._store.call(request, deadline)
         self._stats.of(space.name).deletes += 1
         self._sweeper.note(space)
@@ -269,6 +289,13 @@ class CacheEngine:
     ) -> list[bool | ServiceError]:
         """Removes entries, each on its own. One round trip."""
         requests = [scripts.delete_entry(space, key) for key in doomed]
+        self._failover.note(
+            space,
+            [
+                OfKey(key, request.slot, KeyEvent.DELETE, 0)
+                for key, request in zip(doomed, requests, strict=True)
+            ],
+        )
         outcomes = await self._store.call_each(requests, deadline)
         deleted = [
             outcome if isinstance(outcome, ServiceError) else bool(outcome[0])
@@ -282,15 +309,15 @@ class CacheEngine:
         self, space: Namespace, key: str, ttl_ms: int | None, deadline: float
     ) -> int | None:
         """Gives a readable entry a new ttl from now on, the namespace's default for None; its
-        expiry (Unix us), None if there is no such entry. One round trip."""
-        request = scripts.touch_entry(space, key, _ttl_ms(space, ttl_ms))
-        [expires_us] = await self._store.call(request, deadline)
+        expiry (Unix us), None if there is no such entry. One round trip, or two if it is in an
+        index."""
+        expires_us = await touch(self._store, space, key, _ttl_ms(space, ttl_ms), deadline)
         self._sweeper.note_if_short(space, ttl_ms)
         return expires_us or None
 
     async def describe(self, space: Namespace, key: str, deadline: float) -> Description:
-        """Everything but the value. One round trip."""
-        return await describe.describe(self._store, space, key, deadline)
+        """Everything but the value. One round trip, or two."""
+        return await describe.describe(self._store, self._reader, space, key, deadline)
 
     async def statistics(
         self, space: Namespace, deadline: float

@@ -2,7 +2,7 @@
 
     offset  bytes  field (little endian)
     0       1      format: 0xC1, a byte that begins no UTF-8 text, so that foreign data shows
-    1       1      flags: 1 sliding
+    1       1      flags: 1 sliding; made stale 2 by its key, 4 by a cascade
     2       2      length of the whole header, where the value begins
     4       8      version
     12      8      generation of the partition when the entry was stored
@@ -10,9 +10,10 @@
     28      8      created, Unix us: when the fill began, or when the entry was set without one
     36      8      expiry, Unix us; what follows it is grace, which ends when Redis drops the string
     44      8      ttl, us
-    52      n      labels, if there are any: content type, tags, dependencies. The content type is
-                   its length (1 byte) and its text; the others are their number (1 byte), then each
-                   one's length (2 bytes) and text
+    52      n      labels, if there are any: checked, content type, tags, dependencies. `checked` (8
+                   bytes) is the sequence at which a Touch saw that nothing hid the entry, 0 before
+                   one. The content type is its length (1 byte) and its text; the others are their
+                   number (1 byte), then each one's length (2 bytes) and text
 
 set.lua puts Redis's time and the partition's marks into it; the rest is packed here.
 """
@@ -22,13 +23,15 @@ from typing import NamedTuple
 
 FORMAT = 0xC1
 SLIDING = 1
+SOFT_BY_KEY = 2
+SOFT_BY_CASCADE = 4
 HEADER_BYTES = 52
 
 PLAIN = bytes((FORMAT, 0, HEADER_BYTES, 0))
 """How an entry begins that has no flags and no labels."""
 
-PLAIN_HEADER = Struct("<4sQ8s8xQQQ")
-"""What `PLAIN` is compared with; then version, generation, created, expiry and ttl."""
+PLAIN_HEADER = Struct("<4sQ8sQQQQ")
+"""What `PLAIN` is compared with; then version, generation, began, created, expiry and ttl."""
 
 HEADER = Struct("<xBHQ8sQQQQ")
 """Of a string that is known to begin with FORMAT; the fields of `Header`."""
@@ -76,16 +79,23 @@ def raw_version(raw: bytes | None) -> bytes:
     return b"" if raw is None else raw[4:12]
 
 
-def read_labels(raw: bytes) -> Labels:
-    """The labels of an entry."""
-    if _I16.unpack_from(raw, 2)[0] == HEADER_BYTES:
+def read_labels(raw: bytes, at: int = HEADER_BYTES) -> Labels:
+    """The labels of an entry; with `at` 0, of labels alone."""
+    if at and _I16.unpack_from(raw, 2)[0] == HEADER_BYTES:
         return NO_LABELS
-    start = HEADER_BYTES + 1
-    end = start + raw[HEADER_BYTES]
+    start = at + _I64.size + 1
+    end = start + raw[start - 1]
     content_type = raw[start:end].decode()
     tags, end = _unpack_list(raw, end)
     depends_on, end = _unpack_list(raw, end)
     return Labels(content_type, tags, depends_on)
+
+
+def read_checked(raw: bytes) -> int:
+    """Until which sequence it is known that no mark of its labels covers an entry that has some."""
+    began: int = _I64.unpack_from(raw, 20)[0]
+    checked: int = _I64.unpack_from(raw, HEADER_BYTES)[0]
+    return max(began, checked)
 
 
 def pack_version(version: int) -> bytes:
@@ -105,7 +115,7 @@ def pack(
 
 def _pack_labels(labels: Labels) -> bytes:
     content_type = labels.content_type.encode()
-    parts = [bytes((len(content_type),)), content_type]
+    parts = [bytes(_I64.size), bytes((len(content_type),)), content_type]
     for texts in (labels.tags, labels.depends_on):
         parts.append(bytes((len(texts),)))
         for text in texts:

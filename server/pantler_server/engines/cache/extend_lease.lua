@@ -1,13 +1,14 @@
 -- extend_lease: let a lease last from now on for another ttl, if it still holds.
 -- KEYS[1] marks of the partition (hash)   KEYS[2] lease (hash)
 -- ARGV[1] lease id (8 bytes)              ARGV[2] ttl (ms)
--- returns expiry (Unix us), 0 if the lease is another's, gone, or of marks that were lost
+-- returns expiry (Unix us), 0 if the lease is another's, gone or void
 -- clock: redis TIME                       expiry: KEYS[2] ARGV[2]; KEYS[1] never
 local marks, lease, ttl_ms = KEYS[1], KEYS[2], ARGV[2]
 
 local state = redis.call('HGET', marks, 'state')
 local held = redis.call('HMGET', lease, 'id', 'stamp')
-if not state or held[1] ~= ARGV[1] or string.sub(held[2], 1, 8) ~= string.sub(state, 1, 8) then
+-- include functions/lease_holds.lua
+if held[1] ~= ARGV[1] or not lease_holds(held[2], state) then
   return 0
 end
 local time = redis.call('TIME')

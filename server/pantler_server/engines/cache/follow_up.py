@@ -7,12 +7,13 @@ import asyncio
 
 from pantler_server.core.errors import StoreError
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache import entry, scripts
+from pantler_server.engines.cache import entry
 from pantler_server.engines.cache.leases import Leases
 from pantler_server.engines.cache.model import Hit, LeaseAsk, Miss
 from pantler_server.engines.cache.reading import Place, Reader, Sight, judge, kept_for_errors
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.cache.sweeper import Sweeper
+from pantler_server.engines.cache.touching import touch
 from pantler_server.engines.cache.waiting import Waiter, WaitingRooms
 from pantler_server.store.store import Store
 
@@ -107,8 +108,7 @@ class FollowUp:
                 assert sight.raw is not None
                 ttl_ms = entry.read_header(sight.raw).ttl_us // 1000
                 version = entry.raw_version(sight.raw)
-                request = scripts.touch_entry(at.space, at.key, ttl_ms, version)
-                [expires_us] = await self._store.call(request, deadline)
+                expires_us = await touch(self._store, at.space, at.key, ttl_ms, deadline, version)
                 if expires_us:
                     found = found._replace(expires_us=expires_us)
                     self._sweeper.note_if_short(at.space, ttl_ms)

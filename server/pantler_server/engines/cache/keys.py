@@ -51,10 +51,40 @@ def group(namespace: Namespace, keys: Sequence[str]) -> list[Group]:
 
 
 def marks(partition: Partition) -> bytes:
-    """`{namespace:partition}m`, a hash. Its field `state` has the generation (8 random bytes), the
-    sequence of the newest event (8 bytes) and, once a lease was given, until when one may last (8
-    bytes, Unix us). No expiry, so that eviction cannot take it."""
+    """`{namespace:partition}m`, a hash. Its field `state` is packed (marks.py): the generation and
+    the sequence of the newest event, then, as far as there was any, until when a lease may last,
+    and what was invalidated as a whole. `primary` is the run id of the Redis that served it last,
+    where a failover hides everything. No expiry, so that eviction cannot take it."""
     return partition.tag + b"m"
+
+
+def label_marks(partition: Partition) -> bytes:
+    """`{namespace:partition}t`, a sorted set: when each tag and dependency was invalidated
+    (functions/mark_labels.lua). No expiry."""
+    return partition.tag + b"t"
+
+
+def tag_index(partition: Partition, tag: str) -> bytes:
+    """`{namespace:partition}g:tag`, a sorted set: the keys of the partition that have the tag
+    (functions/index.lua). Expires with the last of them."""
+    return b"%bg:%b" % (partition.tag, tag.encode())
+
+
+def dependents(partition: Partition, key: str) -> bytes:
+    """`{namespace:partition}x:key`, a sorted set: the keys of the partition whose entries depend on
+    the key (functions/index.lua). Expires with the last of them."""
+    return b"%bx:%b" % (partition.tag, key.encode())
+
+
+def declared_dependents(partition: Partition, key: str) -> bytes:
+    """`{namespace:partition}y:key`, a sorted set: the keys of the partition that were declared to
+    depend on the key, by the time of that. No expiry."""
+    return b"%by:%b" % (partition.tag, key.encode())
+
+
+def declared_dependencies(partition: Partition, key: str) -> bytes:
+    """`{namespace:partition}z:key`, a set: what the key was declared to depend on. No expiry."""
+    return b"%bz:%b" % (partition.tag, key.encode())
 
 
 def tombstones(partition: Partition) -> bytes:
@@ -67,6 +97,12 @@ def tombstone(key: str) -> bytes:
     one of bytes too."""
     name = key.encode()
     return name if len(name) <= 32 else blake2b(name, digest_size=16).digest()
+
+
+def replicated(partition: Partition) -> bytes:
+    """`{namespace:partition}w`, an empty string that is written to see that replicas have what came
+    before. Expires after a second."""
+    return partition.tag + b"w"
 
 
 def lease(partition: Partition, place: bytes) -> bytes:

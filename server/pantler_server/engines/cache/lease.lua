@@ -26,8 +26,8 @@ if failed == 1 and ARGV[7] == '1' then
 end
 local state = redis.call('HGET', marks, 'state')
 local held = redis.call('HMGET', lease, 'id', 'holder', 'stamp', 'issued_us', 'expires_us')
--- If the marks were lost since, no fill with that lease is taken any more, and it is free.
-if held[1] and state and string.sub(held[3], 1, 8) == string.sub(state, 1, 8) then
+-- include functions/lease_holds.lua
+if held[1] and lease_holds(held[3], state) then
   local granted = held[2] == holder and 2 or 0
   if channel ~= '' then
     redis.call('HSET', lease, '>' .. channel, '')

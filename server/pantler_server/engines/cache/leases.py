@@ -16,7 +16,7 @@ from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import entry, fill_token, scripts
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.model import Lease, LeaseAsk
-from pantler_server.engines.cache.reading import Place, Sight, View
+from pantler_server.engines.cache.reading import Place, Sight, View, is_fresh, kept_as_stale
 from pantler_server.store.store import Store
 
 # For so long after a failed fetch stale-if-error serves at once; then a caller waits for a new one.
@@ -71,14 +71,9 @@ class Leases:
     ) -> Grant | None:
         """Asks for the lease of what was read; None if another entry is there by now. `channel` is
         told when the lease ends."""
-        version, was_fresh, content = 0, False, False
-        if sight.raw is not None:
-            header = entry.read_header(sight.raw)
-            version = header.version
-            if header.generation == sight.view.generation:
-                left_us = header.expires_us - sight.view.now_us
-                was_fresh = left_us > 0
-                content = was_fresh or (accept_stale and left_us > -at.space.grace_ms * 1000)
+        version = 0 if sight.raw is None else entry.read_header(sight.raw).version
+        was_fresh = is_fresh(sight)
+        content = was_fresh or (accept_stale and kept_as_stale(sight, at.space))
         request = scripts.take_lease(at, version, ask, content, channel)
         [reply] = await self._store.call(request, deadline)
         if not reply:

@@ -16,8 +16,13 @@ class MissReason(Enum):
     """Its time is over. The entry may still be there, for those who accept stale ones."""
     DELETED = auto()
     """It was deleted. Known to `describe` only, for about a minute."""
+    HIDDEN_BY_KEY = auto()
+    """Its key was invalidated. After a HARD one known to `describe` only, as for DELETED."""
+    HIDDEN_BY_TAG = auto()
     HIDDEN_BY_NAMESPACE = auto()
-    """The entry is of an earlier generation of its partition."""
+    """The namespace was invalidated, or the entry is of an earlier generation of its partition."""
+    HIDDEN_BY_DEPENDENCY = auto()
+    HIDDEN_BY_AGE = auto()
 
 
 class Lease(NamedTuple):
@@ -40,7 +45,7 @@ class Hit(NamedTuple):
     content_type: str = ""
     tags: tuple[str, ...] = ()
     stale: bool = False
-    """Whether its time is over."""
+    """Whether its time is over, or an invalidation made it stale."""
     fill_token: str = ""
     """Of a stale or leased hit: goes with a fill that began at this read."""
     lease: Lease | None = None
@@ -126,6 +131,8 @@ class SetResult:
     outcome: SetOutcome
     version: int = 0
     expires_us: int = 0
+    visible: bool = False
+    """Whether a read that accepts no stale entry gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,8 @@ class Description:
     """None if it was found."""
     missed_us: int
     """Since when it is not; 0 if unknown."""
+    cause: str
+    """The tag or the dependency that hides it; empty if there is none, or it is unknown."""
     entry: StoredEntry | None
     """What is stored, readable or not."""
     lease_expires_us: int

@@ -1,8 +1,11 @@
 """The cache's scripts, each with its typed call. What they do stands at the top of each file."""
 
 import random
+from collections.abc import Sequence
+from enum import Enum
 from hashlib import blake2b
 from struct import Struct
+from typing import NamedTuple
 
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import entry, fill_token, keys
@@ -11,17 +14,26 @@ from pantler_server.engines.cache.model import Condition, LeaseAsk, NewEntry
 from pantler_server.engines.cache.reading import Place
 from pantler_server.store.request import Argument, Request, Script, read
 
-MAX_FILL_MS = 60_000  # functions/trim.lua, set.lua and touch.lua have it too
+MAX_FILL_MS = 60_000  # functions/trim_tombstones.lua, set.lua and touch.lua have it too
 
 _ANSWER = Struct("<BQ8s")  # outcome, expiry (Unix us), version
 
 _SET = Script.load(__package__, "set.lua")
 _DELETE = Script.load(__package__, "delete.lua")
 _TOUCH = Script.load(__package__, "touch.lua")
+_INDEX = Script.load(__package__, "index.lua")
 _LEASE = Script.load(__package__, "lease.lua")
 _EXTEND_LEASE = Script.load(__package__, "extend_lease.lua")
 _RELEASE_LEASE = Script.load(__package__, "release_lease.lua")
 _SWEEP = Script.load(__package__, "sweep.lua")
+
+
+class KeyEvent(Enum):
+    """What the tombstones remember of a key that is no more (functions/bury.lua)."""
+
+    DELETE = b"d"
+    INVALIDATION = b"i"
+    CASCADE = b"c"
 
 
 def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Request:
@@ -39,12 +51,28 @@ def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Req
         keys.lease(partition, place),
     ]
     arguments: list[Argument] = [head, rest, ttl_ms * 1000, keep_ms, random.randbytes(8)]
-    if keep_ms < MAX_FILL_MS or new.condition is not None or token or new.request_id:
+    indexes = label_indexes(space, partition, new.tags, new.depends_on)
+    if (
+        keep_ms < MAX_FILL_MS
+        or new.condition is not None
+        or token
+        or new.request_id
+        or indexes.places
+    ):
+        places.append(keys.label_marks(partition))
         fingerprint = b""
         if new.request_id:
             places.append(keys.answered(partition, place, new.request_id))
             fingerprint = _fingerprint(new)
-        arguments += (_condition(new.condition), keys.tombstone(new.key), fingerprint)
+        places += indexes.places
+        arguments += (
+            _condition(new.condition),
+            keys.tombstone(new.key),
+            fingerprint,
+            new.key if indexes.places else b"",
+            indexes.tags,
+            longest_life_us(space),
+        )
         if token is not None:
             arguments += (
                 b"" if token.generation == fill_token.NONE else token.generation,
@@ -63,27 +91,78 @@ def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Req
     )
 
 
-def delete_entry(space: Namespace, key: str, if_version: int = 0) -> Request:
+class Indexes(NamedTuple):
+    """The indexes that an entry with certain labels stands in, those of its tags first."""
+
+    places: list[bytes]
+    tags: int
+    """How many of them are of tags."""
+
+
+def label_indexes(
+    space: Namespace, partition: Partition, tags: Sequence[str], depends_on: Sequence[str]
+) -> Indexes:
+    """Tags have indexes where the namespace asks for them, dependencies always: cascades follow
+    them."""
+    if not space.config.tag_index:
+        tags = ()
+    places = [keys.tag_index(partition, tag) for tag in tags]
+    places += [keys.dependents(partition, key) for key in depends_on]
+    return Indexes(places, len(tags))
+
+
+def longest_life_us(space: Namespace) -> int:
+    """How long an entry may be kept after it was set, touched, or its fill began."""
+    return (space.max_ttl_ms + space.grace_ms + MAX_FILL_MS) * 1000
+
+
+def delete_entry(
+    space: Namespace,
+    key: str,
+    if_version: int = 0,
+    event: KeyEvent = KeyEvent.DELETE,
+    flag: int = 0,
+) -> Request:
     """The reply is 1 if the entry was readable, else 0. With `if_version`, only that version goes,
-    and 0 says that nothing was done."""
+    and 0 says that nothing was done. With a `flag` (entry.py) it is made stale instead."""
     partition, place = keys.place(space, key)
     places = (
         place,
         keys.marks(partition),
         keys.tombstones(partition),
         keys.lease(partition, place),
+        keys.label_marks(partition),
     )
-    arguments = (keys.tombstone(key), random.randbytes(8), entry.pack_version(if_version))
-    return _DELETE.request(partition.slot, places, arguments, key)
+    arguments = (
+        keys.tombstone(key),
+        random.randbytes(8),
+        entry.pack_version(if_version),
+        event.value,
+        flag,
+    )
+    repeatable = event is not KeyEvent.DELETE
+    return _DELETE.request(partition.slot, places, arguments, key, repeatable=repeatable)
 
 
 def touch_entry(space: Namespace, key: str, ttl_ms: int, version: bytes = b"") -> Request:
-    """The reply is the expiry (Unix us), 0 if there is no such entry. With `version`, as it stands
-    in a header, no other is touched."""
+    """The reply is the expiry (Unix us), 0 if there is no such entry, or a list of the expiry and
+    its labels. With `version`, as it stands in a header, no other is touched."""
     partition, place = keys.place(space, key)
-    places = (place, keys.marks(partition), keys.tombstones(partition))
+    places = (
+        place,
+        keys.marks(partition),
+        keys.tombstones(partition),
+        keys.label_marks(partition),
+    )
     arguments = (version, ttl_ms * 1000, ttl_ms + space.grace_ms, keys.tombstone(key))
     return _TOUCH.request(partition.slot, places, arguments, key, repeatable=True)
+
+
+def index_entry(space: Namespace, key: str, indexes: Indexes, until_us: int) -> Request:
+    """Notes an entry that lives until then (Unix us) in its indexes."""
+    partition, _ = keys.place(space, key)
+    arguments = (key, indexes.tags, until_us, longest_life_us(space))
+    return _INDEX.request(partition.slot, indexes.places, arguments, key, repeatable=True)
 
 
 def take_lease(at: Place, version: int, ask: LeaseAsk, content: bool, channel: str) -> Request:
@@ -133,10 +212,12 @@ def release_lease(space: Namespace, key: str, token: FillToken, failed_ms: int) 
     )
 
 
-def sweep(partition: Partition) -> Request:
-    """The reply is how many tombstones were forgotten, and how many are left."""
-    places = (keys.tombstones(partition),)
-    return _SWEEP.request(partition.slot, places, (), "tombstones", repeatable=True)
+def sweep(space: Namespace, partition: Partition) -> Request:
+    """The reply is how much was forgotten, how many tombstones are left, and for how long (us) the
+    oldest mark of a label must stay, 0 if there is none."""
+    places = (keys.tombstones(partition), keys.label_marks(partition))
+    arguments = (longest_life_us(space),)
+    return _SWEEP.request(partition.slot, places, arguments, "tombstones", repeatable=True)
 
 
 def read_failure(at: Place) -> Request:

@@ -21,11 +21,16 @@ FIELDS = (
     "stale_hits",
     "misses_unknown",
     "misses_expired",
+    "misses_hidden_by_key",
+    "misses_hidden_by_tag",
     "misses_hidden_by_namespace",
+    "misses_hidden_by_dependency",
+    "misses_hidden_by_age",
     "leases",
     "sets",
     "fills_lost",
     "deletes",
+    "invalidations",
     "renewals_failed",
 )
 
@@ -41,18 +46,27 @@ _READ_OUTCOMES = {
     "stale_hits": "stale_hit",
     "misses_unknown": "miss_unknown",
     "misses_expired": "miss_expired",
+    "misses_hidden_by_key": "miss_hidden_by_key",
+    "misses_hidden_by_tag": "miss_hidden_by_tag",
     "misses_hidden_by_namespace": "miss_hidden_by_namespace",
+    "misses_hidden_by_dependency": "miss_hidden_by_dependency",
+    "misses_hidden_by_age": "miss_hidden_by_age",
 }
 _WRITE_OPERATIONS = {
     "sets": "set",
     "fills_lost": "fill_lost",
     "deletes": "delete",
+    "invalidations": "invalidation",
     "renewals_failed": "renewal_failed",
 }
 _MISSES = {
     MissReason.UNKNOWN: "misses_unknown",
     MissReason.EXPIRED: "misses_expired",
+    MissReason.HIDDEN_BY_KEY: "misses_hidden_by_key",
+    MissReason.HIDDEN_BY_TAG: "misses_hidden_by_tag",
     MissReason.HIDDEN_BY_NAMESPACE: "misses_hidden_by_namespace",
+    MissReason.HIDDEN_BY_DEPENDENCY: "misses_hidden_by_dependency",
+    MissReason.HIDDEN_BY_AGE: "misses_hidden_by_age",
 }
 
 
@@ -70,14 +84,25 @@ class NamespaceStats:
         """Reads of a key that found no record."""
         self.misses_expired = 0
         """Reads of a key whose entry had expired."""
+        self.misses_hidden_by_key = 0
+        """Reads of a key whose entry a SOFT invalidation of it had made stale."""
+        self.misses_hidden_by_tag = 0
+        """Reads of a key whose entry had a tag that was invalidated."""
         self.misses_hidden_by_namespace = 0
-        """Reads of a key whose entry was of an earlier generation."""
+        """Reads of a key whose namespace was invalidated, or whose entry was of an earlier
+        generation."""
+        self.misses_hidden_by_dependency = 0
+        """Reads of a key whose entry depended on a key that was invalidated."""
+        self.misses_hidden_by_age = 0
+        """Reads of a key whose entry was older than an invalidation by age allows."""
         self.leases = 0
         """Leases given to callers."""
         self.sets = 0
         """Entries stored."""
         self.fills_lost = 0
         """Sets refused because something happened to the key since their fill began."""
+        self.invalidations = 0
+        """Keys, tags, namespaces, ages and patterns that were invalidated."""
         self.deletes = 0
         """Deletes of a key, whether or not it was there."""
         self.renewals_failed = 0

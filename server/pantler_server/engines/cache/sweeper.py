@@ -1,11 +1,14 @@
-"""Forgets what deletes left behind, where nothing happens any more that would trim it.
+"""Forgets what deletes and invalidations left behind, where nothing happens any more that would
+trim it.
 
-Deletes leave tombstones for as long as a fill token lives (functions/bury.lua). Later events of the
+Deletes leave tombstones for as long as a fill token lives (functions/bury.lua), invalidations of
+labels leave marks for as long as an entry does (functions/mark_labels.lua). Later events of the
 partition trim them; in a partition that falls silent they would stay, up to their bound, and no
 eviction may take them. So each worker comes back to the namespaces in which it left some.
 """
 
 import asyncio
+import math
 
 from pantler_server.core import background
 from pantler_server.core.errors import ServiceError
@@ -21,7 +24,7 @@ class Sweeper:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._noted: dict[str, Namespace] = {}
+        self._noted: dict[str, tuple[Namespace, float]] = {}  # and when to come (loop time)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -31,9 +34,10 @@ class Sweeper:
         if self._task is not None:
             await background.stop((self._task,))
 
-    def note(self, space: Namespace) -> None:
-        """Tombstones were left in this namespace."""
-        self._noted[space.name] = space
+    def note(self, space: Namespace, after_s: float = 0.0) -> None:
+        """There will be something to forget in this namespace after a time."""
+        _, due = self._noted.get(space.name, (space, math.inf))
+        self._noted[space.name] = (space, min(due, asyncio.get_running_loop().time() + after_s))
 
     def note_if_short(self, space: Namespace, ttl_ms: int | None) -> None:
         """An entry was set or touched with this ttl (None: the namespace's). It leaves a tombstone
@@ -42,22 +46,33 @@ class Sweeper:
             self.note(space)
 
     async def sweep(self) -> None:
-        """One round of what was noted. What is left, or could not be reached, stays noted."""
-        noted, self._noted = self._noted, {}
-        for space in noted.values():
+        """One round of what is due. What is left, or could not be reached, stays noted."""
+        now = asyncio.get_running_loop().time()
+        for space in [space for space, due in self._noted.values() if due <= now]:
+            del self._noted[space.name]
             partitions = list(space.partitions)
             while partitions:
-                outcomes = await self._store.call_each(
-                    [scripts.sweep(partition) for partition in partitions],
-                    asyncio.get_running_loop().time() + self._store.timeout_s,
-                )
-                more: list[Partition] = []
-                for partition, outcome in zip(partitions, outcomes, strict=True):
-                    if isinstance(outcome, ServiceError) or outcome[0][1]:
-                        self.note(space)
-                    if not isinstance(outcome, ServiceError) and outcome[0][0]:
-                        more.append(partition)
-                partitions = more
+                partitions = await self._sweep(space, partitions)
+
+    async def _sweep(self, space: Namespace, partitions: list[Partition]) -> list[Partition]:
+        """One step; the partitions where another may find more."""
+        outcomes = await self._store.call_each(
+            [scripts.sweep(space, partition) for partition in partitions],
+            asyncio.get_running_loop().time() + self._store.timeout_s,
+        )
+        more: list[Partition] = []
+        for partition, outcome in zip(partitions, outcomes, strict=True):
+            if isinstance(outcome, ServiceError):
+                self.note(space)
+                continue
+            [[forgotten, tombstones, mark_left_us]] = outcome
+            if forgotten:
+                more.append(partition)
+            elif tombstones:
+                self.note(space)
+            elif mark_left_us:
+                self.note(space, mark_left_us / 1e6)
+        return more
 
     async def _keep_sweeping(self) -> None:
         while True:

@@ -5,6 +5,7 @@ of a namespace writes it down, and from then on what is written holds, whatever 
 says.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +16,9 @@ from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.namespaces.keys import REGISTRY
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
+
+Prepare = Callable[[Namespace, float], Awaitable[None]]
+"""What is to be done before the first use of a namespace, within a deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,14 @@ class ListedNamespace:
 class NamespaceEngine:
     """The registry of namespaces; `state` holds it, `cache` is where their entries will live."""
 
-    def __init__(self, state: Store, cache: Store, settings: Settings) -> None:
+    def __init__(
+        self, state: Store, cache: Store, settings: Settings, prepare: Prepare | None = None
+    ) -> None:
         self._known: dict[str, Namespace] = {}
         self._state = state
         self._default_partitions = cache.topology.default_partitions
         self._slot = state.slot_of(REGISTRY)
+        self._prepare = prepare
         self._settings = settings
 
     def apply(self, settings: Settings) -> None:
@@ -69,6 +76,8 @@ class NamespaceEngine:
             stale_while_revalidate_ms=milliseconds(config.stale_while_revalidate),
             grace_ms=milliseconds(max(config.stale_while_revalidate, config.stale_if_error)),
         )
+        if self._prepare is not None:
+            await self._prepare(namespace, deadline)
         if settings is self._settings:  # else a reload came in between, and the next use asks again
             self._known[name] = namespace
         return namespace

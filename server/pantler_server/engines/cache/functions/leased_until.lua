@@ -3,6 +3,6 @@
 local function leased_until(marks, state, until_us)
   if #state < 24 or struct.unpack('<I8', state, 17) < until_us then
     redis.call('HSET', marks, 'state',
-      string.sub(state, 1, 16) .. struct.pack('<I8', until_us + 10000000))
+      string.sub(state, 1, 16) .. struct.pack('<I8', until_us + 10000000) .. string.sub(state, 25))
   end
 end

@@ -1,0 +1,149 @@
+"""The calls of InvalidationService."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from functools import cached_property
+
+from pantler.batch import in_parts, several
+from pantler.connection import Connection
+from pantler.errors import answer_to, answers_to
+from pantler.model import Dependent, PatternProgress
+from pantler.pages import PAGE_SIZE, pages
+from pantler.v1 import invalidation_pb2, invalidation_pb2_grpc
+
+
+class InvalidationCalls(Connection):
+    """How a client says that values are outdated.
+
+    When a call returns, no read that begins after it gives a value that was fetched before it, and
+    no such value is stored later. With `soft` the entries become stale: in the namespace's grace
+    they are given to those who accept that, until one of them has fetched the value anew. Each call
+    may be repeated, and after an error it should be: it may have been done in part.
+    """
+
+    async def invalidate_keys(
+        self, namespace: str, keys: Iterable[str], *, soft: bool = False, cascade: bool = False
+    ) -> list[str]:
+        """Invalidates keys, and with `cascade` what depends on them, what depends on that, and so
+        on; which: those that were named, and then those that the cascade reached.
+
+        Raises CascadeTooWide if that reaches too far. Of more than 1,000 keys some may fail: then
+        it raises PartialFailure, whose `results` have the others.
+        """
+        reached: dict[str, None] = {}
+
+        async def invalidate(part: Sequence[str]) -> list[bool]:
+            request = invalidation_pb2.InvalidateKeysRequest(
+                namespace=namespace, keys=part, mode=_mode(soft), cascade=cascade
+            )
+            answer = await answer_to(
+                self._invalidation_service.InvalidateKeys, request, self._timeout_s
+            )
+            reached.update(dict.fromkeys(answer.invalidated))
+            return [True] * len(part)
+
+        named = several(keys)
+        await in_parts(named, invalidate)
+        return list(dict.fromkeys([*named, *reached]))
+
+    async def invalidate_tags(
+        self, namespace: str, tags: Iterable[str], *, soft: bool = False
+    ) -> None:
+        """Invalidates every entry that has one of the tags, however many these are. Of more than
+        1,000 tags some may fail, as in `invalidate_keys`."""
+
+        async def invalidate(part: Sequence[str]) -> list[bool]:
+            request = invalidation_pb2.InvalidateTagsRequest(
+                namespace=namespace, tags=part, mode=_mode(soft)
+            )
+            await answer_to(self._invalidation_service.InvalidateTags, request, self._timeout_s)
+            return [True] * len(part)
+
+        await in_parts(several(tags), invalidate)
+
+    async def invalidate_namespace(self, namespace: str, *, soft: bool = False) -> int:
+        """Invalidates all entries of a namespace; its version, which grows with each such call."""
+        request = invalidation_pb2.InvalidateNamespaceRequest(namespace=namespace, mode=_mode(soft))
+        answer = await answer_to(
+            self._invalidation_service.InvalidateNamespace, request, self._timeout_s
+        )
+        return answer.version
+
+    async def invalidate_older_than(
+        self, namespace: str, created_before: datetime, *, soft: bool = False
+    ) -> None:
+        """Invalidates all entries of a namespace whose `create_time` is before a time, which is
+        aware of its zone and not in the future."""
+        if created_before.utcoffset() is None:
+            raise ValueError("created_before has no time zone: datetime.now(UTC), say, has one")
+        request = invalidation_pb2.InvalidateOlderThanRequest(
+            namespace=namespace, created_before=created_before, mode=_mode(soft)
+        )
+        await answer_to(self._invalidation_service.InvalidateOlderThan, request, self._timeout_s)
+
+    async def invalidate_pattern(
+        self, namespace: str, pattern: str, *, dry_run: bool = False
+    ) -> AsyncGenerator[PatternProgress, None]:
+        r"""Removes the entries whose keys match a pattern, while its progress is read; with
+        `dry_run` it only counts them.
+
+            async for progress in client.invalidate_pattern("users", "session:*"):
+                print(progress.scanned, "of", progress.total)
+
+        In a pattern `*` is any text, `?` any one character, `[a-z]` one of those, `[^a-z]` one
+        other, and `\` takes the meaning from the character after it. It walks over all keys of
+        Redis, for as long as that takes: the client's timeout does not bound it. To stop it leave
+        the loop, or cancel the task that it runs in; what was removed until then stays removed.
+        """
+        request = invalidation_pb2.InvalidatePatternRequest(
+            namespace=namespace, pattern=pattern, dry_run=dry_run
+        )
+        examples: tuple[str, ...] = ()
+        answering = answers_to(self._invalidation_service.InvalidatePattern, request)
+        async with aclosing(answering) as answers:
+            async for answer in answers:
+                examples += tuple(answer.examples)
+                yield PatternProgress(
+                    scanned=answer.scanned,
+                    total=answer.total,
+                    invalidated=answer.invalidated,
+                    examples=examples,
+                    done=answer.done,
+                )
+
+    async def declare_dependencies(
+        self, namespace: str, key: str, depends_on: Iterable[str]
+    ) -> None:
+        """Says what a key depends on, whatever is stored there, in place of what was said before;
+        nothing at all takes it back. It holds until it is declared anew."""
+        request = invalidation_pb2.DeclareDependenciesRequest(
+            namespace=namespace, key=key, depends_on=several(depends_on)
+        )
+        await answer_to(self._invalidation_service.DeclareDependencies, request, self._timeout_s)
+
+    async def dependents(self, namespace: str, key: str) -> AsyncIterator[Dependent]:
+        """The keys that directly depend on a key, in no order that means anything. One that was
+        declared to, and whose entry says so too, may come twice."""
+
+        async def ask(page_token: str) -> invalidation_pb2.ListDependentsResponse:
+            request = invalidation_pb2.ListDependentsRequest(
+                namespace=namespace, key=key, page_size=PAGE_SIZE, page_token=page_token
+            )
+            return await answer_to(
+                self._invalidation_service.ListDependents, request, self._timeout_s
+            )
+
+        async for page in pages(ask):
+            for one in page.dependents:
+                yield Dependent(one.key, declared=one.declared)
+
+    @cached_property
+    def _invalidation_service(self) -> "invalidation_pb2_grpc.InvalidationServiceAsyncStub":
+        return invalidation_pb2_grpc.InvalidationServiceStub(self._channel)
+
+
+def _mode(soft: bool) -> invalidation_pb2.InvalidationMode:
+    if soft:
+        return invalidation_pb2.INVALIDATION_MODE_SOFT
+    return invalidation_pb2.INVALIDATION_MODE_HARD

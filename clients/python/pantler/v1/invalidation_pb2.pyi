@@ -1,0 +1,146 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class InvalidationMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INVALIDATION_MODE_UNSPECIFIED: _ClassVar[InvalidationMode]
+    INVALIDATION_MODE_HARD: _ClassVar[InvalidationMode]
+    INVALIDATION_MODE_SOFT: _ClassVar[InvalidationMode]
+INVALIDATION_MODE_UNSPECIFIED: InvalidationMode
+INVALIDATION_MODE_HARD: InvalidationMode
+INVALIDATION_MODE_SOFT: InvalidationMode
+
+class InvalidateKeysRequest(_message.Message):
+    __slots__ = ("namespace", "keys", "mode", "cascade")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    mode: InvalidationMode
+    cascade: bool
+    def __init__(self, namespace: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., cascade: _Optional[bool] = ...) -> None: ...
+
+class InvalidateKeysResponse(_message.Message):
+    __slots__ = ("invalidated",)
+    INVALIDATED_FIELD_NUMBER: _ClassVar[int]
+    invalidated: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, invalidated: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class InvalidateTagsRequest(_message.Message):
+    __slots__ = ("namespace", "tags", "mode")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    mode: InvalidationMode
+    def __init__(self, namespace: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ...) -> None: ...
+
+class InvalidateTagsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class InvalidatePatternRequest(_message.Message):
+    __slots__ = ("namespace", "pattern", "dry_run")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    pattern: str
+    dry_run: bool
+    def __init__(self, namespace: _Optional[str] = ..., pattern: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class InvalidatePatternResponse(_message.Message):
+    __slots__ = ("scanned", "total", "invalidated", "examples", "done")
+    SCANNED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATED_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    scanned: int
+    total: int
+    invalidated: int
+    examples: _containers.RepeatedScalarFieldContainer[str]
+    done: bool
+    def __init__(self, scanned: _Optional[int] = ..., total: _Optional[int] = ..., invalidated: _Optional[int] = ..., examples: _Optional[_Iterable[str]] = ..., done: _Optional[bool] = ...) -> None: ...
+
+class InvalidateNamespaceRequest(_message.Message):
+    __slots__ = ("namespace", "mode")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    mode: InvalidationMode
+    def __init__(self, namespace: _Optional[str] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ...) -> None: ...
+
+class InvalidateNamespaceResponse(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
+
+class InvalidateOlderThanRequest(_message.Message):
+    __slots__ = ("namespace", "created_before", "mode")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    created_before: _timestamp_pb2.Timestamp
+    mode: InvalidationMode
+    def __init__(self, namespace: _Optional[str] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ...) -> None: ...
+
+class InvalidateOlderThanResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeclareDependenciesRequest(_message.Message):
+    __slots__ = ("namespace", "key", "depends_on")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    key: str
+    depends_on: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., depends_on: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DeclareDependenciesResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListDependentsRequest(_message.Message):
+    __slots__ = ("namespace", "key", "page_size", "page_token")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    key: str
+    page_size: int
+    page_token: str
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class Dependent(_message.Message):
+    __slots__ = ("key", "declared")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    DECLARED_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    declared: bool
+    def __init__(self, key: _Optional[str] = ..., declared: _Optional[bool] = ...) -> None: ...
+
+class ListDependentsResponse(_message.Message):
+    __slots__ = ("dependents", "next_page_token")
+    DEPENDENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    dependents: _containers.RepeatedCompositeFieldContainer[Dependent]
+    next_page_token: str
+    def __init__(self, dependents: _Optional[_Iterable[_Union[Dependent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,69 @@
+"""How an invalidation is done in all partitions of a namespace, and what is promised of it then.
+
+It is acknowledged when every partition has it, and as many replicas as the namespace asks for. If
+some partition has not, the caller learns it and repeats the whole: what is done twice does no harm.
+"""
+
+from collections.abc import Callable, Sequence
+
+from pantler_server.core.errors import NotReplicated, OutcomeUnknown, ServiceError
+from pantler_server.core.namespace import Namespace, Partition
+from pantler_server.engines.cache import keys
+from pantler_server.engines.cache.failover import Event, Failover
+from pantler_server.store.link import Reply
+from pantler_server.store.request import Request
+from pantler_server.store.store import Store
+
+
+class Applier:
+    """All raise the StoreErrors and NotReplicated."""
+
+    def __init__(self, store: Store, failover: Failover) -> None:
+        self._store = store
+        self._failover = failover
+
+    async def everywhere(
+        self,
+        space: Namespace,
+        request_for: Callable[[Partition], Request],
+        events: Sequence[Event],
+        deadline: float,
+    ) -> list[Reply]:
+        """A reply of each partition. One round trip. `events` are what a failover may lose."""
+        requests = [request_for(partition) for partition in space.partitions]
+        return await self.all_of(space, requests, events, deadline)
+
+    async def all_of(
+        self,
+        space: Namespace,
+        requests: Sequence[Request],
+        events: Sequence[Event],
+        deadline: float,
+    ) -> list[Reply]:
+        """A reply to each request, once all are done."""
+        # Noted first: should the primary change between the two, the new one hears of it.
+        self._failover.note(space, events)
+        outcomes = await self._store.call_each(requests, deadline)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, ServiceError)]
+        for failure in failures:
+            if isinstance(failure, OutcomeUnknown):
+                raise failure
+        for failure in failures:
+            raise failure
+        if space.config.invalidation_replicas:
+            await self._replicate(space, requests, deadline)
+        return [outcome[0] for outcome in outcomes if not isinstance(outcome, ServiceError)]
+
+    async def _replicate(
+        self, space: Namespace, requests: Sequence[Request], deadline: float
+    ) -> None:
+        wanted = space.config.invalidation_replicas
+        slots = {request.slot for request in requests}
+        places = {
+            partition.slot: keys.replicated(partition)
+            for partition in space.partitions
+            if partition.slot in slots
+        }
+        reached = await self._store.wait_for_replicas(places, wanted, deadline)
+        if reached < wanted:
+            raise NotReplicated(wanted, reached)

@@ -1,0 +1,101 @@
+"""Invalidation by pattern: a walk over all keys of every primary.
+
+    1. The floor for fills is raised in every partition: what began before can't land any more.
+    2. SCAN goes over the keys of each primary; entries that match, and whose fill began before the
+       floor, are removed.
+
+Without 1, a fill could land behind the walk. With it, whatever is there after the walk began after
+the floor: SCAN returns every key that is there from its beginning to its end. Where the servers
+change meanwhile it may miss some, and the walk fails instead of saying that it is done.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from pantler_server.core.namespace import Namespace, Partition
+from pantler_server.engines.cache import marks
+from pantler_server.engines.cache.failover import OfPartitions
+from pantler_server.engines.cache.invalidation import scripts
+from pantler_server.engines.cache.invalidation.applying import Applier
+from pantler_server.engines.cache.invalidation.glob import compile_glob, redis_glob
+from pantler_server.engines.cache.invalidation.model import Progress
+from pantler_server.store.store import Store
+
+SCAN_AT_ONCE = 1000  # keys of one SCAN, well below a millisecond of Redis
+REMOVE_AT_ONCE = 200  # entries of one script, about as long
+EXAMPLES = 10
+TELL_S = 0.2  # between two messages
+
+
+class PatternWalk:
+    """Removes what matches a pattern."""
+
+    def __init__(self, store: Store, applier: Applier) -> None:
+        self._store = store
+        self._applier = applier
+
+    async def invalidate(
+        self, space: Namespace, pattern: str, *, dry_run: bool
+    ) -> AsyncIterator[Progress]:
+        """How far it is, from time to time, and a last one that is done. Each step has the store's
+        time-out; the whole takes as long as it takes, and ends where its caller stops. Raises
+        InvalidFields for `pattern`, and the StoreErrors."""
+        glob = compile_glob(pattern)
+        floors: Mapping[bytes, int] = {}
+        if not dry_run:
+            floors = await self._raise_floor(space)
+        partitions = {partition.tag: partition for partition in space.partitions}
+        total = await self._store.count_keys(self._soon())
+        scanned = invalidated = 0
+        examples: list[str] = []
+        told, shown = asyncio.get_running_loop().time(), 0
+        match = redis_glob("{" + space.name + ":").encode() if len(partitions) > 1 else None
+        if match is None:
+            [tag] = partitions
+            match = redis_glob(f"{tag.decode()}e:{glob.prefix}").encode()
+        async for step in self._store.scan(match, SCAN_AT_ONCE):
+            scanned += step.scanned
+            found: dict[Partition, list[bytes]] = {}
+            for place in step.keys:
+                tag, _, key = place.partition(b"}e:")
+                partition = partitions.get(tag + b"}")
+                if partition is not None and glob.matches(key.decode(errors="replace")):
+                    found.setdefault(partition, []).append(place)
+                    if len(examples) < EXAMPLES:
+                        examples.append(key.decode(errors="replace"))
+            for partition, places in found.items():
+                if dry_run:
+                    invalidated += len(places)
+                else:
+                    invalidated += await self._remove(partition, places, floors[partition.tag])
+            now = asyncio.get_running_loop().time()
+            if now - told >= TELL_S:
+                yield Progress(min(scanned, total), total, invalidated, tuple(examples[shown:]))
+                told, shown = now, len(examples)
+        yield Progress(total, total, invalidated, tuple(examples[shown:]), done=True)
+
+    async def _raise_floor(self, space: Namespace) -> dict[bytes, int]:
+        """The sequence of the floor in each partition, by its tag."""
+        replies = await self._applier.everywhere(
+            space,
+            lambda partition: scripts.mark_partition(space, partition, marks.FILL_FLOOR),
+            [OfPartitions(marks.FILL_FLOOR)],
+            self._soon(),
+        )
+        return {
+            partition.tag: int(reply)
+            for partition, reply in zip(space.partitions, replies, strict=True)
+        }
+
+    async def _remove(self, partition: Partition, places: list[bytes], floor: int) -> int:
+        removed = 0
+        for first in range(0, len(places), REMOVE_AT_ONCE):
+            part = places[first : first + REMOVE_AT_ONCE]
+            [count] = await self._store.call(
+                scripts.remove_matched(partition, part, floor), self._soon()
+            )
+            removed += count
+        return removed
+
+    def _soon(self) -> float:
+        return asyncio.get_running_loop().time() + self._store.timeout_s

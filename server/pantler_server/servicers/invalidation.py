@@ -1,0 +1,102 @@
+"""InvalidationService: what is outdated."""
+
+from collections.abc import AsyncIterator
+
+from pantler.v1 import invalidation_pb2
+
+from pantler_server.core.call import Call
+from pantler_server.core.namespace import Namespaces
+from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
+from pantler_server.servicers import convert, validate
+
+
+class InvalidationServicer:
+    """The RPCs of InvalidationService, documented in proto/pantler/v1/invalidation.proto."""
+
+    def __init__(self, engine: InvalidationEngine, namespaces: Namespaces) -> None:
+        self._engine = engine
+        self._namespaces = namespaces
+
+    async def InvalidateKeys(
+        self, request: invalidation_pb2.InvalidateKeysRequest, call: Call
+    ) -> invalidation_pb2.InvalidateKeysResponse:
+        name, keys = validate.namespace(request.namespace), convert.keys_of(request)
+        soft = convert.is_soft(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        invalidated = await self._engine.invalidate_keys(
+            namespace, keys, call.deadline, soft=soft, cascade=request.cascade
+        )
+        return invalidation_pb2.InvalidateKeysResponse(invalidated=invalidated)
+
+    async def InvalidateTags(
+        self, request: invalidation_pb2.InvalidateTagsRequest, call: Call
+    ) -> invalidation_pb2.InvalidateTagsResponse:
+        name = validate.namespace(request.namespace)
+        tags = validate.some_labels(request.tags, validate.MAX_BATCH_ITEMS, "tags")
+        soft = convert.is_soft(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        await self._engine.invalidate_tags(namespace, tags, call.deadline, soft=soft)
+        return invalidation_pb2.InvalidateTagsResponse()
+
+    async def InvalidatePattern(
+        self, request: invalidation_pb2.InvalidatePatternRequest, call: Call
+    ) -> AsyncIterator[invalidation_pb2.InvalidatePatternResponse]:
+        name = validate.namespace(request.namespace)
+        violations: validate.Violations = []
+        validate.text(request.pattern, validate.MAX_KEY_BYTES, "pattern", violations)
+        validate.refuse(violations)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        async for progress in self._engine.invalidate_pattern(
+            namespace, request.pattern, dry_run=request.dry_run
+        ):
+            yield invalidation_pb2.InvalidatePatternResponse(
+                scanned=progress.scanned,
+                total=progress.total,
+                invalidated=progress.invalidated,
+                examples=progress.examples,
+                done=progress.done,
+            )
+
+    async def InvalidateNamespace(
+        self, request: invalidation_pb2.InvalidateNamespaceRequest, call: Call
+    ) -> invalidation_pb2.InvalidateNamespaceResponse:
+        name = validate.namespace(request.namespace)
+        soft = convert.is_soft(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        version = await self._engine.invalidate_namespace(namespace, call.deadline, soft=soft)
+        return invalidation_pb2.InvalidateNamespaceResponse(version=version)
+
+    async def InvalidateOlderThan(
+        self, request: invalidation_pb2.InvalidateOlderThanRequest, call: Call
+    ) -> invalidation_pb2.InvalidateOlderThanResponse:
+        name = validate.namespace(request.namespace)
+        before_us = convert.created_before_us(request)
+        soft = convert.is_soft(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        await self._engine.invalidate_older_than(namespace, before_us, call.deadline, soft=soft)
+        return invalidation_pb2.InvalidateOlderThanResponse()
+
+    async def DeclareDependencies(
+        self, request: invalidation_pb2.DeclareDependenciesRequest, call: Call
+    ) -> invalidation_pb2.DeclareDependenciesResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        violations: validate.Violations = []
+        depends_on = convert.dependencies(request, "", violations)
+        validate.refuse(violations)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        await self._engine.declare_dependencies(namespace, key, depends_on, call.deadline)
+        return invalidation_pb2.DeclareDependenciesResponse()
+
+    async def ListDependents(
+        self, request: invalidation_pb2.ListDependentsRequest, call: Call
+    ) -> invalidation_pb2.ListDependentsResponse:
+        name, key = validate.namespace(request.namespace), convert.key(request)
+        size = validate.page_size(request.page_size)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        dependents, token = await self._engine.list_dependents(
+            namespace, key, size, request.page_token, call.deadline
+        )
+        response = invalidation_pb2.ListDependentsResponse(next_page_token=token)
+        for one in dependents:
+            response.dependents.add(key=one.key, declared=one.declared)
+        return response
