@@ -1,7 +1,7 @@
 """A caller of the cache engine, as the tests of its races tell the story."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -9,6 +9,7 @@ from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import fill_token, keys
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.fill_token import FillToken
+from pantler_server.engines.cache.invalidation.model import Dependent, Progress, TagsAdded
 from pantler_server.engines.cache.model import (
     Description,
     Hit,
@@ -52,9 +53,7 @@ class Caller:
         return await self.engine.set(self.space, NewEntry(key, value, **said), _soon())
 
     async def fill(self, key: str, token: str, value: bytes = b"fill", **said: Any) -> SetOutcome:
-        read = fill_token.read(token)
-        assert read is not None
-        return (await self.set(key, value, token=read, **said)).outcome
+        return (await self.set(key, value, token=fill_token_of(token), **said)).outcome
 
     async def delete(self, key: str, if_version: int = 0) -> bool:
         return await self.engine.delete(self.space, key, _soon(), if_version)
@@ -70,13 +69,79 @@ class Caller:
     async def extend(self, key: str, token: str, ttl_ms: int) -> int:
         return await self.engine.extend_lease(self.space, key, lease_token(token), ttl_ms, _soon())
 
+    async def invalidate_keys(
+        self, *named: str, soft: bool = False, cascade: bool = False
+    ) -> list[str]:
+        return await self.engine.invalidation.invalidate_keys(
+            self.space, named, _soon(), soft=soft, cascade=cascade
+        )
+
+    async def invalidate_tags(self, *tags: str, soft: bool = False) -> None:
+        await self.engine.invalidation.invalidate_tags(self.space, tags, _soon(), soft=soft)
+
+    async def invalidate_namespace(self, *, soft: bool = False) -> int:
+        return await self.engine.invalidation.invalidate_namespace(self.space, _soon(), soft=soft)
+
+    async def invalidate_older_than(self, before_us: int, *, soft: bool = False) -> None:
+        await self.engine.invalidation.invalidate_older_than(
+            self.space, before_us, _soon(), soft=soft
+        )
+
+    async def invalidate_pattern(self, pattern: str, *, dry_run: bool = False) -> Progress:
+        """The last of the progress, with all examples."""
+        examples: list[str] = []
+        last = Progress(0, 0, 0)
+        async for last in self.engine.invalidation.invalidate_pattern(
+            self.space, pattern, dry_run=dry_run
+        ):
+            examples += last.examples
+        assert last.done
+        return replace(last, examples=examples)
+
+    async def declare(self, key: str, *depends_on: str) -> None:
+        await self.engine.invalidation.declare_dependencies(self.space, key, depends_on, _soon())
+
+    async def dependents(self, key: str) -> list[Dependent]:
+        found, token = await self.engine.invalidation.list_dependents(
+            self.space, key, 1000, "", _soon()
+        )
+        assert not token
+        return found
+
+    async def add_tags(self, key: str, *tags: str) -> TagsAdded:
+        return await self.engine.tags.add(self.space, key, tags, _soon())
+
+    async def remove_tags(self, key: str, *tags: str) -> bool:
+        return await self.engine.tags.remove(self.space, key, tags, _soon())
+
+    async def tags(self, key: str) -> tuple[str, ...] | None:
+        return await self.engine.tags.of(self.space, key, _soon())
+
+    async def tagged_keys(self, tag: str, page_size: int = 1000) -> dict[str, bool]:
+        """Whether each is stale, over all pages."""
+        found: dict[str, bool] = {}
+        token = ""
+        while True:
+            page, token = await self.engine.tags.list_keys(
+                self.space, tag, page_size, token, _soon()
+            )
+            assert len(page) <= page_size
+            found |= {one.key: one.stale for one in page}
+            if not token:
+                return found
+
     async def describe(self, key: str) -> Description:
         return await self.engine.describe(self.space, key, _soon())
 
 
-def lease_token(text: str) -> FillToken:
+def fill_token_of(text: str) -> FillToken:
     token = fill_token.read(text)
     assert token is not None
+    return token
+
+
+def lease_token(text: str) -> FillToken:
+    token = fill_token_of(text)
     assert token.of_lease
     return token
 
@@ -93,12 +158,13 @@ def granted(found: Hit | Miss) -> str:
 
 
 async def on(store: Store, caller: Caller, place: str, key: str, *command: Argument) -> Any:
-    """A command on what belongs to a key: its `entry`, `marks`, `tombstones` or `lease`."""
+    """A command on what belongs to a key: `entry`, `marks`, `tombstones`, `labels` or `lease`."""
     partition, entry = keys.place(caller.space, key)
     where = {
         "entry": entry,
         "marks": keys.marks(partition),
         "tombstones": keys.tombstones(partition),
+        "labels": keys.label_marks(partition),
         "lease": keys.lease(partition, entry),
     }[place]
     packed = pack(command[0], where, *command[1:])

@@ -86,6 +86,7 @@ def settings() -> Settings:
                 "graced": {"stale_while_revalidate": "1h"},
                 "guarded": {"stale_if_error": "1h"},
                 "sliding": {"sliding": True},
+                "indexed": {"tag_index": True},
             },
             "max_dynamic_namespaces": 10_000,
         }
@@ -169,3 +170,9 @@ async def guarded(engine: CacheEngine, namespaces: NamespaceEngine, deadline: De
 async def sliding(engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline) -> Caller:
     """A caller in a namespace of its own whose entries slide."""
     return Caller(engine, await _configured(namespaces, "sliding", deadline()))
+
+
+@pytest_asyncio.fixture
+async def indexed(engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline) -> Caller:
+    """A caller in a namespace of its own that keeps an index of its tags."""
+    return Caller(engine, await _configured(namespaces, "indexed", deadline()))

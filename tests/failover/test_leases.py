@@ -3,51 +3,15 @@
 Through the engine, since what is asked here is what Redis remembers."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.core.errors import StoreUnavailable
 from pantler_server.engines.cache import fill_token
-from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.model import Condition, Miss, NewEntry
-from pantler_server.engines.cache.stats import CacheStats
-from pantler_server.engines.namespaces.engine import NamespaceEngine
-from pantler_server.store.open import open_store
-from pantler_server.store.store import Store
 
-from tests.engines.caller import FILL_LOST, STORED, Caller, granted, on, value
+from tests.engines.caller import FILL_LOST, STORED, granted, on, value
+from tests.failover.worker import caller_of, until_served
 from tests.servers.sentinel import SERVICE, SentinelGroup
 from tests.servers.valkey import ValkeyServer
-
-FAILOVER_S = 15.0
-
-
-@asynccontextmanager
-async def caller_of(**config: object) -> AsyncIterator[tuple[Caller, Store]]:
-    """A worker's engine over a Redis, in the namespace `failover`."""
-    store = open_store("cache", RedisConfig.model_validate(config), None)
-    await store.start()
-    engine = CacheEngine(store, CacheStats(store))
-    engine.start()
-    deadline = asyncio.get_running_loop().time() + 5
-    space = await NamespaceEngine(store, store, Settings()).resolve("failover", deadline)
-    try:
-        yield Caller(engine, space), store
-    finally:
-        await engine.stop()
-        await store.stop()
-
-
-async def until_served(caller: Caller) -> None:
-    """Waits until Redis answers again."""
-    async with asyncio.timeout(FAILOVER_S):
-        while True:
-            try:
-                await caller.set("probe")
-                return
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 async def test_a_failover_between_lease_and_fill_refuses_the_fill() -> None:

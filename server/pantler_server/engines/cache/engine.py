@@ -23,6 +23,7 @@ from pantler_server.engines.cache.failover import Failover, OfKey
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.follow_up import FollowUp, is_final, left_ratio
 from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
+from pantler_server.engines.cache.invalidation.reclaim import Reclaimer
 from pantler_server.engines.cache.invalidation.tags import TagEngine
 from pantler_server.engines.cache.leases import Leases
 from pantler_server.engines.cache.model import (
@@ -74,12 +75,14 @@ class CacheEngine:
             store, stats, self._reader, self._sweeper, self._failover
         )
         self.tags = TagEngine(store, self._reader)
+        self._reclaimer = Reclaimer(store)
         self._after = FollowUp(store, stats, self._reader, self._leases, self._rooms, self._sweeper)
 
     def start(self) -> None:
         self._rooms.start()
         self._sweeper.start()
         self._failover.start()
+        self._reclaimer.start()
 
     def dismiss(self) -> None:
         """Lets nobody wait for another's fill any more: all get the miss that they saw."""
@@ -88,11 +91,13 @@ class CacheEngine:
     async def stop(self) -> None:
         await self._rooms.stop()
         await self._leases.stop()
+        await self._reclaimer.stop()
         await self._failover.stop()
         await self._sweeper.stop()
 
     async def prepare(self, space: Namespace, deadline: float) -> None:
         """Comes before the first use of a namespace, and of its changed configuration."""
+        self._reclaimer.prepare(space)
         await self._failover.prepare(space, deadline)
 
     async def get(

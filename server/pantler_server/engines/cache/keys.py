@@ -99,6 +99,12 @@ def tombstone(key: str) -> bytes:
     return name if len(name) <= 32 else blake2b(name, digest_size=16).digest()
 
 
+def owner(partition: Partition) -> bytes:
+    """`{namespace:partition}o`, a string: the worker that frees what is hidden in it
+    (invalidation/reclaim.py). Expires after OWN_MS."""
+    return partition.tag + b"o"
+
+
 def replicated(partition: Partition) -> bytes:
     """`{namespace:partition}w`, an empty string that is written to see that replicas have what came
     before. Expires after a second."""

@@ -60,6 +60,8 @@ def redis_glob(prefix: str) -> str:
 
 def _one_of(pattern: str, at: int) -> tuple[str, int]:
     """The class that begins after a `[`, as a regular expression, and where it ends."""
+    if pattern.startswith("!", at):
+        raise _malformed("has a [!: write [^ for all but those, [\\! for the character itself")
     negated = pattern.startswith("^", at)
     at += negated
     said = ""

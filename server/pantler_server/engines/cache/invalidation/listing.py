@@ -1,6 +1,7 @@
 """Pages of the keys that indexes hold, checked against their entries."""
 
 import asyncio
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -50,10 +51,13 @@ class _Position(NamedTuple):
             return cls()
         try:
             number, score, member = urlsafe_b64decode(token.encode()).decode().split(" ", 2)
-            return cls(max(0, int(number)), float(score), member)
+            position = cls(int(number), float(score), member)
         except ValueError:
+            position = cls(-1)
+        if position.number < 0 or math.isnan(position.score):
             rule = "must be the next_page_token of a page"
-            raise InvalidFields([FieldViolation("page_token", rule)]) from None
+            raise InvalidFields([FieldViolation("page_token", rule)])
+        return position
 
 
 class Lister:

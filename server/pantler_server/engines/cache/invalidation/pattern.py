@@ -49,10 +49,7 @@ class PatternWalk:
         scanned = invalidated = 0
         examples: list[str] = []
         told, shown = asyncio.get_running_loop().time(), 0
-        match = redis_glob("{" + space.name + ":").encode() if len(partitions) > 1 else None
-        if match is None:
-            [tag] = partitions
-            match = redis_glob(f"{tag.decode()}e:{glob.prefix}").encode()
+        match = f"{{{space.name}:*}}e:{redis_glob(glob.prefix)}".encode()
         async for step in self._store.scan(match, SCAN_AT_ONCE):
             scanned += step.scanned
             found: dict[Partition, list[bytes]] = {}

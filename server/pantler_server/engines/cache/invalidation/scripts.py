@@ -26,6 +26,7 @@ _CLEAN_INDEX = _load("clean_index.lua")
 _ADD_TAGS = _load("add_tags.lua")
 _REMOVE_TAGS = _load("remove_tags.lua")
 _SETTLE = _load("settle.lua")
+_OWN = _load("own.lua")
 _RECLAIM = _load("reclaim.lua")
 
 
@@ -120,6 +121,12 @@ def settle(space: Namespace, partition: Partition) -> Request:
     return _SETTLE.request(
         partition.slot, places, (random.randbytes(8),), space.name, repeatable=True
     )
+
+
+def own(partition: Partition, worker: str, for_ms: int) -> Request:
+    """The reply is 1, 0 if another worker owns the partition."""
+    places = (keys.owner(partition),)
+    return _OWN.request(partition.slot, places, (worker, for_ms), "owner", repeatable=True)
 
 
 def reclaim(partition: Partition, places: Sequence[bytes]) -> Request:

@@ -1,0 +1,270 @@
+"""Invalidations across another primary, a restart, and a Cluster that loses one: what is kept, and
+what the documentation says is not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from pantler_server.core.errors import NotReplicated, OutcomeUnknown, StoreUnavailable
+from pantler_server.engines.cache import keys
+from pantler_server.engines.cache.failover import LOOK_INTERVAL_S
+from pantler_server.engines.cache.model import Miss
+from pantler_server.store.store import Store
+
+from tests.engines.caller import FILL_LOST, Caller, value
+from tests.failover.worker import caller_of
+from tests.servers.cluster import ClusterGroup
+from tests.servers.sentinel import SERVICE, SentinelGroup
+from tests.servers.valkey import ValkeyServer
+
+INVALIDATE: dict[str, Callable[[Caller], Awaitable[object]]] = {
+    "delete": lambda caller: caller.delete("k"),
+    "key": lambda caller: caller.invalidate_keys("k"),
+    "soft key": lambda caller: caller.invalidate_keys("k", soft=True),
+    "tag": lambda caller: caller.invalidate_tags("t"),
+    "soft tag": lambda caller: caller.invalidate_tags("t", soft=True),
+    "namespace": lambda caller: caller.invalidate_namespace(),
+    "age": lambda caller: by_age(caller),
+    "dependency": lambda caller: caller.invalidate_keys("parent", cascade=True),
+    "declared dependency": lambda caller: caller.invalidate_keys("other parent", cascade=True),
+}
+
+
+async def by_age(caller: Caller) -> None:
+    entry = (await caller.describe("k")).entry
+    assert entry is not None
+    await caller.invalidate_older_than(entry.created_us + 1)
+
+
+async def prepare(caller: Caller) -> None:
+    await caller.set("k", tags=("t",), depends_on=("parent",))
+    await caller.declare("k", "other parent")
+
+
+@asynccontextmanager
+async def redis_with_a_snapshot() -> AsyncIterator[ValkeyServer]:
+    """It comes back from a kill with what it had when it was last told to SAVE."""
+    async with ValkeyServer("--dbfilename", "dump.rdb") as redis:
+        yield redis
+
+
+async def back_to_the_snapshot(redis: ValkeyServer) -> None:
+    await redis.kill()
+    await redis.start()
+
+
+@pytest.mark.parametrize("by", INVALIDATE)
+async def test_what_a_restart_forgot_is_invalidated_again(by: str) -> None:
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        await prepare(one)
+        await redis.execute("SAVE")
+        await INVALIDATE[by](one)
+        assert value(await one.get("k")) is None
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert value(await one.get("k")) is None
+
+
+async def test_a_fill_floor_that_a_restart_forgot_is_raised_again() -> None:
+    """Tokens are refused by another primary anyway; what the walk removed comes back, and the
+    documentation says so."""
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        await prepare(one)
+        missed = await one.get("missed")
+        assert isinstance(missed, Miss)
+        await redis.execute("SAVE")
+        await one.invalidate_pattern("*")
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert await one.fill("missed", missed.fill_token) is FILL_LOST
+        assert value(await one.get("k")) == b"v"
+
+
+async def test_without_a_worker_that_remembers_it_what_was_lost_is_back() -> None:
+    """The documentation admits it."""
+    async with redis_with_a_snapshot() as redis:
+        async with caller_of(url=redis.url) as (dying, _):
+            await prepare(dying)
+            await redis.execute("SAVE")
+            await dying.invalidate_tags("t")
+        await back_to_the_snapshot(redis)
+        async with caller_of(url=redis.url) as (one, _):
+            await until_read(one)
+            assert value(await one.get("k")) == b"v"
+
+
+async def test_another_worker_may_show_it_until_the_one_that_remembers_it_is_back() -> None:
+    """The documentation admits it: and that one comes back without being called."""
+    async with (
+        redis_with_a_snapshot() as redis,
+        caller_of(url=redis.url) as (one, _),
+        caller_of(url=redis.url) as (other, _),
+    ):
+        await prepare(one)
+        await redis.execute("SAVE")
+        await one.invalidate_tags("t")
+        await back_to_the_snapshot(redis)
+        async with asyncio.timeout(2 + 2 * LOOK_INTERVAL_S):
+            while True:
+                try:
+                    if value(await other.get("k")) is None:
+                        break
+                except StoreUnavailable:
+                    pass
+                await asyncio.sleep(0.01)
+
+
+async def test_hide_all_hides_all_once() -> None:
+    async with (
+        redis_with_a_snapshot() as redis,
+        caller_of(namespace={"on_failover": "hide_all"}, url=redis.url) as (one, _),
+        caller_of(namespace={"on_failover": "hide_all"}, url=redis.url) as (other, _),
+    ):
+        await prepare(one)
+        assert value(await other.get("k")) == b"v"
+        await redis.execute("SAVE")
+        await back_to_the_snapshot(redis)
+        await until_read(other)
+        assert value(await other.get("k")) is None
+        await other.set("k", b"new")
+        assert value(await one.get("k")) == b"new", "it was hidden once, not by each worker"
+        async with caller_of(namespace={"on_failover": "hide_all"}, url=redis.url) as (late, _):
+            assert value(await late.get("k")) == b"new"
+
+
+async def test_hide_all_holds_for_a_worker_that_comes_after_the_failover() -> None:
+    async with redis_with_a_snapshot() as redis:
+        async with caller_of(namespace={"on_failover": "hide_all"}, url=redis.url) as (one, _):
+            await prepare(one)
+            await redis.execute("SAVE")
+        await back_to_the_snapshot(redis)
+        async with caller_of(namespace={"on_failover": "hide_all"}, url=redis.url) as (late, _):
+            assert value(await late.get("k")) is None
+
+
+async def test_what_a_promoted_replica_lacks_is_invalidated_again() -> None:
+    async with SentinelGroup() as group:
+        config = {"nodes": group.addresses, "service": SERVICE}
+        async with caller_of(sentinel=config) as (one, store):
+            await prepare(one)
+            primary = await group.primary()
+            assert await primary.execute("WAIT", 1, 5_000) == 1
+            [replica] = [server for server in group.servers if server is not primary]
+            await cut_off(replica, primary)
+            await one.invalidate_tags("t")
+            await primary.kill()
+            await group.wait_for_new_primary(primary)
+            store.topology.suspect()
+            await until_read(one)
+            assert value(await one.get("k")) is None
+            assert await replica.execute("ZCARD", keys.label_marks(one.space.partitions[0])) == 2
+
+
+async def test_replicas_are_waited_for_and_missed() -> None:
+    async with SentinelGroup() as group:
+        config: dict[str, object] = {"nodes": group.addresses, "service": SERVICE}
+        replicated: dict[str, object] = {"invalidation_replicas": 1}
+        async with caller_of(namespace=replicated, sentinel=config) as (one, _):
+            await prepare(one)
+            await one.invalidate_tags("t")
+            primary = await group.primary()
+            [replica] = [server for server in group.servers if server is not primary]
+            assert await replica.execute("ZCARD", keys.label_marks(one.space.partitions[0])) == 2
+            await one.set("k", tags=("t",))
+            await one.invalidate_keys("k")
+        async with caller_of(namespace={"invalidation_replicas": 2}, sentinel=config) as (one, _):
+            await one.set("k", tags=("t",))
+            with pytest.raises(NotReplicated) as raised:
+                await one.invalidate_tags("t")
+            assert raised.value.metadata == {"wanted": "2", "reached": "1"}
+            assert value(await one.get("k")) is None, "it took effect all the same"
+
+
+async def test_a_cluster_that_loses_a_primary_halfway_says_so_and_a_repeat_completes_it() -> None:
+    async with ClusterGroup() as group:
+        config = {"nodes": group.addresses[:2]}
+        async with (
+            caller_of(cluster=config) as (one, _),
+            caller_of(cluster=config) as (other, store),
+        ):
+            named = [f"k{index}" for index in range(200)]
+            for key in named:
+                await one.set(key, tags=("t",))
+            await asyncio.sleep(0.2)  # replication
+            await group.primaries[1].kill()
+            with pytest.raises((StoreUnavailable, OutcomeUnknown)):
+                await other.invalidate_tags("t")
+            found = await readable(other, named)
+            assert not found, "what can be read is hidden"
+            await group.wait_for_promotion(group.replicas[1])
+            await one.engine.stop()  # nobody but the caller is to repeat it
+            await repeat(lambda: other.invalidate_tags("t"), store)
+            async with asyncio.timeout(15):
+                while await unreadable(other, named):
+                    await asyncio.sleep(0.1)
+            assert not await readable(other, named)
+
+
+async def test_a_pattern_walk_that_loses_a_primary_says_so_and_a_repeat_completes_it() -> None:
+    async with ClusterGroup() as group:
+        config = {"nodes": group.addresses[:2]}
+        async with caller_of(cluster=config) as (one, store):
+            named = [f"k{index}" for index in range(200)]
+            for key in named:
+                await one.set(key)
+            await asyncio.sleep(0.2)  # replication
+            await group.primaries[1].kill()
+            with pytest.raises((StoreUnavailable, OutcomeUnknown)):
+                await one.invalidate_pattern("*")
+            await group.wait_for_promotion(group.replicas[1])
+            await repeat(lambda: one.invalidate_pattern("*"), store)
+            assert not await readable(one, named)
+
+
+async def cut_off(replica: ValkeyServer, primary: ValkeyServer) -> None:
+    """What the primary is told from now on, the replica never gets."""
+    await primary.execute("ACL", "SETUSER", "default", "-psync", "-sync")
+    await replica.execute("CLIENT", "KILL", "TYPE", "master")
+    async with asyncio.timeout(5):
+        while (await replica.execute("ROLE"))[3] == b"connected":
+            await asyncio.sleep(0.01)
+
+
+async def repeat(call: Callable[[], Awaitable[object]], store: Store) -> None:
+    """As callers are told to after UNAVAILABLE."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await call()
+                return
+            except (StoreUnavailable, OutcomeUnknown):
+                store.topology.suspect()
+                await asyncio.sleep(0.1)
+
+
+async def readable(caller: Caller, named: list[str]) -> list[str]:
+    deadline = asyncio.get_running_loop().time() + 5
+    outcomes = await caller.engine.get_many(caller.space, named, deadline)
+    return [
+        key
+        for key, one in zip(named, outcomes, strict=True)
+        if not isinstance(one, (Miss, Exception))
+    ]
+
+
+async def unreadable(caller: Caller, named: list[str]) -> bool:
+    deadline = asyncio.get_running_loop().time() + 5
+    outcomes = await caller.engine.get_many(caller.space, named, deadline)
+    return any(isinstance(one, Exception) for one in outcomes)
+
+
+async def until_read(caller: Caller) -> None:
+    """Waits until Redis answers reads again, through which nothing is stored."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await caller.get("probe")
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
