@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,14 +38,14 @@ def starting_with(*words: str) -> list[list[str]]:
 def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     kinds = {tuple(command[:1]) for command in commands()}
     assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",)}
-    assert len(starting_with("grpcurl")) == 7
+    assert len(starting_with("grpcurl")) == 10
     assert len(starting_with(".venv/bin/pantler", "serve")) == 5
-    assert len(starting_with(".venv/bin/pantler")) == 5 + 7 + 1
+    assert len(starting_with(".venv/bin/pantler")) == 5 + 8 + 1
     targets = {command[1] for command in starting_with("make")}
     assert targets == {"serve", "test", "check", "help"}  # this run is of `make test`
 
 
-async def run(command: list[str], server: PantlerServer) -> str:
+async def run(command: list[str], server: PantlerServer, code: int = 0) -> str:
     """Runs a command of README against a server on another port."""
     port = server.address.rpartition(":")[2]
     words = [word.replace("localhost:50051", f"localhost:{port}") for word in command]
@@ -54,7 +55,7 @@ async def run(command: list[str], server: PantlerServer) -> str:
         *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     out, _ = await process.communicate()
-    assert process.returncode == 0, out
+    assert process.returncode == code, out
     return out.decode()
 
 
@@ -72,6 +73,24 @@ async def test_the_line_of_python_in_leases_works(server: PantlerServer) -> None
         assert await names["call"](client) == b"Ada"  # type: ignore[operator]
 
 
+async def test_what_invalidation_shows_works(server: PantlerServer) -> None:
+    import pantler
+
+    text = (ROOT / "docs/invalidation.md").read_text()
+    [lines] = blocks("python", text)
+    body = lines.replace("\n", "\n    ")
+    names: dict[str, Any] = {"html": b"<p>"}
+    exec(f"async def call(client):\n    {body}", names)
+    async with pantler.AsyncClient(server.address) as client:
+        await names["call"](client)
+        assert (await client.describe("pages", "/shop/7")).miss_cause == "shop:7"
+    [shell] = blocks("sh", text)
+    *calls, why = [shlex.split(line) for line in shell.splitlines()]
+    for command in calls:
+        await run(command, server)
+    assert "its tag 'shop:7' was invalidated" in await run(why, server, code=1)
+
+
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
     values: dict[str, str] = {}  # what an answer gave, for the calls after it
@@ -85,7 +104,7 @@ async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
             for name, value in re.findall(r'"(version|token)": "([^"]+)"', answers[-1])
         }
     listed, *others = answers
-    stored, found, changed, deleted, leased, filled = map(json.loads, others)
+    stored, found, changed, deleted, leased, filled, *tagged = map(json.loads, others)
     assert "pantler.v1.CacheService" in listed
     assert stored["outcome"] == "SET_OUTCOME_STORED"
     assert found["hit"]["entry"]["value"] == "QWRh"
@@ -94,6 +113,12 @@ async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
     assert deleted == {"deleted": True}
     assert leased["miss"]["lease"]
     assert filled["outcome"] == "SET_OUTCOME_STORED"
+    assert tagged[0]["outcome"] == "SET_OUTCOME_STORED"
+    assert tagged[1] == {}
+    assert (tagged[2]["missReason"], tagged[2]["missCause"]) == (
+        "MISS_REASON_HIDDEN_BY_TAG",
+        "shop:7",
+    )
 
 
 async def test_the_command_line_works(server: PantlerServer) -> None:
@@ -107,9 +132,10 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
     assert outputs[1] == "Ada"
     assert outputs[2].startswith("touched, expires ")
     assert outputs[3].startswith("state         found\n")
-    assert outputs[4] == "42: deleted\n"
-    assert "ready" in outputs[5]
-    assert "users" in outputs[6]
+    assert outputs[4] == "'team:7': invalidated\n"
+    assert outputs[5] == "42: deleted\n"
+    assert "ready" in outputs[6]
+    assert "users" in outputs[7]
 
 
 @pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])

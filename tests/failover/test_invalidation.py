@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from pantler_server.core.errors import NotReplicated, OutcomeUnknown, StoreUnavailable
+from pantler_server.core.errors import (
+    NotReplicated,
+    OutcomeUnknown,
+    StoreOutOfMemory,
+    StoreUnavailable,
+)
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.failover import LOOK_INTERVAL_S
-from pantler_server.engines.cache.model import Miss
+from pantler_server.engines.cache.model import Miss, NewEntry
 from pantler_server.store.store import Store
 
-from tests.engines.caller import FILL_LOST, Caller, value
+from tests.engines.caller import FILL_LOST, STORED, Caller, value
 from tests.failover.worker import caller_of
 from tests.servers.cluster import ClusterGroup
 from tests.servers.sentinel import SERVICE, SentinelGroup
@@ -159,6 +164,35 @@ async def test_what_a_promoted_replica_lacks_is_invalidated_again() -> None:
             await until_read(one)
             assert value(await one.get("k")) is None
             assert await replica.execute("ZCARD", keys.label_marks(one.space.partitions[0])) == 2
+
+
+@pytest.mark.parametrize("by", [one for one in INVALIDATE if one != "soft key"])
+async def test_a_full_redis_still_invalidates(by: str) -> None:
+    async with (
+        ValkeyServer("--maxmemory-policy", "noeviction") as redis,
+        caller_of(url=redis.url) as (one, _),
+    ):
+        await prepare(one)
+        await redis.execute("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreOutOfMemory):
+            await one.set("other")
+        await INVALIDATE[by](one)
+        assert value(await one.get("k")) is None
+
+
+async def test_memory_pressure_loses_no_mark() -> None:
+    limits = ("--maxmemory", "8mb", "--maxmemory-policy", "volatile-lfu")
+    async with ValkeyServer(*limits) as redis, caller_of(url=redis.url) as (one, _):
+        token = (await one.get("k")).fill_token
+        await one.invalidate_tags(*(f"t{index}" for index in range(500)))
+        for batch in range(12):
+            fillers = [NewEntry(f"filler{batch}-{index}", b"x" * 1_000) for index in range(1_000)]
+            deadline = asyncio.get_running_loop().time() + 10
+            await one.engine.set_many(one.space, fillers, deadline)
+        async with redis.client() as client:
+            assert (await client.info("stats"))["evicted_keys"] > 4_000
+        assert await one.fill("k", token, tags=("t499",)) is STORED
+        assert value(await one.get("k")) is None
 
 
 async def test_replicas_are_waited_for_and_missed() -> None:

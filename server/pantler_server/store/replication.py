@@ -5,7 +5,8 @@ own to each primary, and writes a key there that expires at once.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from pantler_server.store.link import Link, LinkLost
 from pantler_server.store.node import Node
@@ -14,6 +15,16 @@ from pantler_server.store.topology import RedisTopology
 
 MARGIN_S = 0.05  # of the time there is, so that the reply still arrives
 WRITTEN_MS = 1000
+
+
+class Written(NamedTuple):
+    """That something was written."""
+
+    slot: int
+    run_id: bytes
+    """Of the primary that did it."""
+    place: bytes
+    """A key of the slot that may be written."""
 
 
 class Replication:
@@ -27,24 +38,25 @@ class Replication:
         for link in tuple(self._links.values()):
             link.close("shutting down")
 
-    async def wait(self, places: Mapping[int, bytes], wanted: int, limit: float) -> int:
-        """How many replicas have all that was done so far, at the primary with the fewest, of those
-        that serve the slots of `places`: keys that may be written, by slot. Raises LinkLost,
+    async def wait(self, written: Iterable[Written], wanted: int, limit: float) -> int:
+        """How many replicas have what was written, at the primary with the fewest. Raises LinkLost,
         ReplyFailed and CONNECT_ERRORS."""
-        nodes: dict[Node, bytes] = {}
-        for slot, place in places.items():
-            node = self._topology.primary(slot)
+        nodes: dict[Node, Written] = {}
+        for one in written:
+            node = self._topology.primary(one.slot)
             if node is None:
-                raise LinkLost("no primary", sent=False)
-            nodes[node] = place
-        asked = (self._ask(node, place, wanted, limit) for node, place in nodes.items())
+                raise LinkLost("no primary", sent=True)
+            nodes[node] = one
+        asked = (self._ask(node, one, wanted, limit) for node, one in nodes.items())
         return min(await asyncio.gather(*asked))
 
-    async def _ask(self, node: Node, place: bytes, wanted: int, limit: float) -> int:
+    async def _ask(self, node: Node, written: Written, wanted: int, limit: float) -> int:
         link = self._links.get(node) or await self._open(node)
+        if link.run_id != written.run_id:
+            raise LinkLost("another is the primary now, and may lack it", sent=True)
         left_s = limit - asyncio.get_running_loop().time() - MARGIN_S
         commands = (
-            pack("SET", place, b"", "PX", WRITTEN_MS),
+            pack("SET", written.place, b"", "PX", WRITTEN_MS),
             pack("WAIT", wanted, max(1, round(left_s * 1000))),
         )
         _, reached = await link.submit(commands, limit)

@@ -6,7 +6,7 @@ did not reach Redis; otherwise it fails with OutcomeUnknown, and the caller deci
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from pantler_server.core.errors import (
 )
 from pantler_server.store.connect import CONNECT_ERRORS, Address
 from pantler_server.store.link import Link, LinkLost, LinkTimeout, Reply, ReplyError, ReplyFailed
-from pantler_server.store.replication import Replication
+from pantler_server.store.replication import Replication, Written
 from pantler_server.store.request import Request, pack
 from pantler_server.store.topology import RedisTopology
 
@@ -215,12 +215,12 @@ class Store:
         await self._welcome_all(set(slots), deadline)
 
     async def wait_for_replicas(
-        self, places: Mapping[int, bytes], wanted: int, deadline: float
+        self, written: Iterable[Written], wanted: int, deadline: float
     ) -> int:
-        """Waits until so many replicas have all that was done so far; how many have, at the primary
-        with the fewest. `places` are keys that it may write, by slot. Raises StoreUnavailable."""
+        """Waits until so many replicas have what was written; how many have, at the primary with
+        the fewest. Raises StoreUnavailable, also if one is no longer the primary."""
         try:
-            return await self._replication.wait(places, wanted, self._limit(deadline))
+            return await self._replication.wait(written, wanted, self._limit(deadline))
         except (LinkLost, ReplyFailed, *CONNECT_ERRORS) as exc:
             raise self._unavailable() from exc
 

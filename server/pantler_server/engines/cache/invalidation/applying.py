@@ -11,6 +11,7 @@ from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.failover import Event, Failover
 from pantler_server.store.link import Reply
+from pantler_server.store.replication import Written
 from pantler_server.store.request import Request
 from pantler_server.store.store import Store
 
@@ -58,12 +59,12 @@ class Applier:
         self, space: Namespace, requests: Sequence[Request], deadline: float
     ) -> None:
         wanted = space.config.invalidation_replicas
-        slots = {request.slot for request in requests}
-        places = {
-            partition.slot: keys.replicated(partition)
+        done_by = {request.slot: request.primary for request in requests}
+        written = [
+            Written(partition.slot, done_by[partition.slot], keys.replicated(partition))
             for partition in space.partitions
-            if partition.slot in slots
-        }
-        reached = await self._store.wait_for_replicas(places, wanted, deadline)
+            if partition.slot in done_by
+        ]
+        reached = await self._store.wait_for_replicas(written, wanted, deadline)
         if reached < wanted:
             raise NotReplicated(wanted, reached)
