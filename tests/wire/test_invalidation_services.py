@@ -112,6 +112,32 @@ async def test_a_walk_tells_its_progress(cache: Any, invalidation: Any, namespac
     assert await missed(cache, namespace, "k2") is None
 
 
+async def test_a_call_that_is_cancelled_stops_its_walk(
+    cache: Any, invalidation: Any, namespace: str
+) -> None:
+    many = 100_000  # the walk tells its progress several times before it is done
+    for first in range(0, many, 1000):
+        entries = [
+            cache_pb2.BatchSetEntry(key=f"k{first + index}", value=b"v") for index in range(1000)
+        ]
+        await cache.BatchSet(cache_pb2.BatchSetRequest(namespace=namespace, entries=entries))
+    request = invalidation_pb2.InvalidatePatternRequest(namespace=namespace, pattern="k*")
+    walk = invalidation.InvalidatePattern(request)
+    removed = (await anext(aiter(walk))).invalidated
+    walk.cancel()
+    await asyncio.sleep(0.1)
+    request.dry_run = True
+
+    async def left() -> int:
+        *_, last = [one async for one in invalidation.InvalidatePattern(request)]
+        count: int = last.invalidated
+        return count
+
+    there = await left()
+    assert 0 < there <= many - removed
+    assert await left() == there, "nothing goes any more"
+
+
 async def test_a_namespace_without_an_index_says_what_to_set(tags: Any, namespace: str) -> None:
     request = tag_pb2.ListTaggedKeysRequest(namespace=namespace, tag="t")
     with pytest.raises(grpc.aio.AioRpcError) as failed:
