@@ -14,6 +14,7 @@ from rich.table import Table
 from bench.report import Line, console
 from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
+from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
 from bench.sections.reads import batch_get, redis_py, unary_get
 from bench.sections.stampede import stampede
 from bench.sections.waiters import waiters
@@ -26,6 +27,10 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "set-script": set_script,
     "stampede": stampede,
     "waiters": waiters,
+    "invalidate-tags": invalidate_tags,
+    "tagged-get": tagged_get,
+    "pattern": pattern,
+    "mark-memory": mark_memory,
     "start": start,
     "memory": memory,
 }

@@ -37,8 +37,11 @@ def deadline() -> float:
 
 
 @asynccontextmanager
-async def open_engine(redis_socket: str) -> AsyncIterator[OpenEngine]:
-    """An engine that has started, on the Valkey behind a socket."""
+async def open_engine(
+    redis_socket: str, settings: Settings | None = None
+) -> AsyncIterator[OpenEngine]:
+    """An engine that has started, on the Valkey behind a socket; its namespaces are as the settings
+    say, or the default."""
     configure_logs(LogConfig(level="warning"))  # that Redis is connected is no news here
     store = open_store("cache", RedisConfig(), Path(redis_socket))
     cache = CacheEngine(store, CacheStats(store))
@@ -47,7 +50,7 @@ async def open_engine(redis_socket: str) -> AsyncIterator[OpenEngine]:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     try:
-        yield OpenEngine(cache, store, NamespaceEngine(store, store, Settings()))
+        yield OpenEngine(cache, store, NamespaceEngine(store, store, settings or Settings()))
     finally:
         await cache.stop()
         await store.stop()
