@@ -1,50 +1,42 @@
 """The cache engine against a model of its contract (proto/pantler/v1/cache.proto): whatever callers
 do, in whatever order and through whichever worker, each answer is one that the model allows.
 
-One call at a time: the subject is what a call leaves behind for those after it. Draws never depend
-on answers, since these depend on the time, and Hypothesis could not repeat an example otherwise.
-
 Redis's clock is this machine's, so an answer is judged by two readings of it, before the call and
 after it. What ends between the two may be said to be over or not; all else is judged strictly.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
-from itertools import count
-from typing import Any, NamedTuple, TypeVar
 
-import hypothesis
 import pytest
-import uvloop
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    rule,
-    run_state_machine_as_test,
-)
-from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from hypothesis.stateful import initialize, rule
+from pantler_server.core.config import NamespaceConfig
 from pantler_server.core.errors import LeaseLost
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import fill_token
-from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.model import Condition, Hit, Miss, MissReason
-from pantler_server.engines.cache.stats import CacheStats
-from pantler_server.engines.namespaces.engine import NamespaceEngine
-from pantler_server.store.open import open_store
-from pantler_server.store.store import Store
 
 from tests.engines.caller import CONDITION_NOT_MET, FILL_LOST, STORED, Caller, lease_token
+from tests.engines.machine import (
+    GRAIN_US,
+    Call,
+    Calls,
+    Machine,
+    Moment,
+    Worker,
+    clock_us,
+    own_loop,
+    run_machine,
+    two_workers,
+)
 from tests.servers.valkey import ValkeyServer
 
 SHORT_MS = 10  # a ttl whose end `wait` waits for, and that a few calls outlast without it
 LONG_MS = 600_000  # a ttl whose end no example sees; the longest of a lease
-GRAIN_US = 2_000  # Redis drops a key within 1 ms of its expiry, and reads the clock some us apart
 NO_VERSION = 1  # of 2**63 versions, one that no entry will have
 
 AT_ONCE = 1e-9  # a refresh ratio: the next read finds the refresh due
@@ -58,24 +50,7 @@ NAMESPACES = {
 }
 KEYS = ("a", "b")
 
-T = TypeVar("T")
-_numbers = count()
-
-
-class Moment(NamedTuple):
-    """When a call was under way (Unix us)."""
-
-    before_us: int
-    after_us: int
-
-    @property
-    def span_us(self) -> range:
-        """When Redis may say that it did the call."""
-        return range(self.before_us - GRAIN_US, self.after_us + GRAIN_US)
-
-    def precedes(self, end_us: int) -> set[bool]:
-        """Whether the call is before this end: one answer, or both where either may be true."""
-        return {self.before_us - GRAIN_US < end_us, self.after_us + GRAIN_US < end_us}
+call = Calls()
 
 
 @dataclass(frozen=True)
@@ -238,62 +213,6 @@ def is_fresh(found: Hit | Miss) -> bool:
     return isinstance(found, Hit) and not found.stale
 
 
-def clock_us() -> int:
-    return time.time_ns() // 1000
-
-
-@dataclass(frozen=True)
-class Worker:
-    """An engine on a connection of its own."""
-
-    store: Store
-    engine: CacheEngine
-
-    @classmethod
-    async def start(cls, url: str) -> "Worker":
-        store = open_store("cache", RedisConfig(url=url), None)
-        await store.start()
-        engine = CacheEngine(store, CacheStats(store))
-        engine.start()
-        return cls(store, engine)
-
-    async def stop(self) -> None:
-        await self.engine.stop()
-        await self.store.stop()
-
-    async def caller(self, name: str, config: NamespaceConfig) -> Caller:
-        configured = Settings(namespace_defaults=config)
-        namespaces = NamespaceEngine(self.store, self.store, configured)
-        deadline = asyncio.get_running_loop().time() + 5
-        return Caller(self.engine, await namespaces.resolve(name, deadline))
-
-
-@dataclass(frozen=True, repr=False)
-class Call:
-    """A method of the machine with its arguments."""
-
-    method: Callable[..., None]
-    arguments: dict[str, Any]
-
-    def __repr__(self) -> str:
-        said = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"{self.method.__name__}({said})"
-
-
-_calls: list[st.SearchStrategy[Call]] = []
-
-
-def call(*, weight: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[T], T]:
-    """Like `rule`, of which Hypothesis switches off about half in each example: too little would
-    happen here. So all calls are drawn by one rule."""
-
-    def register(method: T) -> T:
-        _calls.extend([st.builds(Call, st.just(method), st.fixed_dictionaries(arguments))] * weight)
-        return method
-
-    return register
-
-
 BY = st.sampled_from([0, 1])  # the first caller or the second
 KEY = st.sampled_from(["a", "a", "a", "b"])  # most meet on one
 MOSTLY = st.sampled_from([True, True, True, False])
@@ -303,25 +222,17 @@ AGE = st.sampled_from([1, 1, 2, 3])  # as `Key.version` and `Key.read` have it
 CONDITION = st.none() | st.sampled_from([*Condition, 1, 2])  # a number is the age of a version
 
 
-class CacheMachine(RuleBasedStateMachine):
+class CacheMachine(Machine):
     """Two callers, at one worker or at two, in a namespace that nobody has used."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, workers: Sequence[Worker]) -> None:
-        super().__init__()
-        self.loop = loop
-        self.workers = workers
-        self.values = count()
-        self.soon_us = 0  # the end of what was given a short ttl last
+    soon_us = 0  # the end of what was given a short ttl last
 
     @initialize(kind=st.sampled_from(sorted(NAMESPACES)))
     def open(self, kind: str) -> None:
-        name, config = f"model{next(_numbers)}", NAMESPACES[kind]
-        self.callers = [
-            self.loop.run_until_complete(worker.caller(name, config)) for worker in self.workers
-        ]
+        self.callers = self.meet(NAMESPACES[kind])
         self.keys = {key: Key(self.callers[0].space) for key in KEYS}
 
-    @rule(call=st.deferred(lambda: st.one_of(_calls)))
+    @rule(call=call.any())
     def do(self, call: Call) -> None:
         call.method(self, **call.arguments)
 
@@ -451,11 +362,6 @@ class CacheMachine(RuleBasedStateMachine):
             known.change(Entry(value, result.version, created_us, result.expires_us))
             known.versions.append(result.version)
 
-    def send(self, call: Coroutine[None, None, T]) -> tuple[T, Moment]:
-        before_us = clock_us()
-        answer = self.loop.run_until_complete(call)
-        return answer, Moment(before_us, clock_us())
-
     def judge_end(self, end_us: int, moment: Moment, ttl_ms: int) -> None:
         """The end of what was given this ttl just now."""
         assert end_us - ttl_ms * 1000 in moment.span_us
@@ -472,34 +378,19 @@ async def extend_or_lose(caller: Caller, key: str, token: str, ttl_ms: int) -> i
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop of our own: Hypothesis is not asynchronous, and takes its steps from outside."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        yield runner.get_loop()
+    with own_loop() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def workers(loop: asyncio.AbstractEventLoop, valkey: ValkeyServer) -> Iterator[list[Worker]]:
-    started = [loop.run_until_complete(Worker.start(valkey.url)) for _ in range(2)]
-    yield started
-    for worker in started:
-        loop.run_until_complete(worker.stop())
+    with two_workers(loop, valkey.url) as started:
+        yield started
 
 
-# Hypothesis makes ten examples anew and then varies them, which finds less here than new ones: so
-# there are many seeds, with ten examples each.
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize("number", [1, 2])
 def test_workers_that_share_nothing_but_redis_keep_the_contract(
     loop: asyncio.AbstractEventLoop, workers: list[Worker], number: int, seed: int
 ) -> None:
-    used = [workers[0], workers[number - 1]]
-    machine: Any = partial(CacheMachine, loop, used)  # for its types a class; any factory will do
-    run_state_machine_as_test(
-        hypothesis.seed(seed)(machine),
-        settings=hypothesis.settings(
-            max_examples=10,
-            stateful_step_count=40,
-            database=None,  # the seed repeats a failure
-            deadline=None,  # real servers and real expiry take their time
-        ),
-    )
+    run_machine(CacheMachine, loop, [workers[0], workers[number - 1]], seed)
