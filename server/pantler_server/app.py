@@ -92,6 +92,7 @@ class App:
         """Takes up a reloaded configuration, as far as it needs no restart."""
         self._settings = settings
         self._namespaces.apply(settings)
+        self._cache.apply(settings)
         self._grpc.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 

@@ -132,8 +132,15 @@ def _leave_to_supervisor() -> None:
     """Ctrl-C reaches every process of the terminal; the supervisor stops the workers in order."""
 
 
-if __name__ == "__main__":
-    code = uvloop.run(_serve(int(sys.argv[1])))
+async def _run(control_fd: int) -> None:
+    code = await _serve(control_fd)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # grpc's threads and atexit hooks may hold an interpreter back that is done
+    # From within the loop: at its end a task of a start that was given up may swallow its
+    # cancellation (in redis-py's connect, say). And grpc's threads and atexit hooks may hold an
+    # interpreter back that is done.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    uvloop.run(_run(int(sys.argv[1])))

@@ -50,8 +50,9 @@ class WorkerProcess:
         """Starts the process. It imports what it needs and waits for `serve`."""
         ours, theirs = socket.socketpair()
         with theirs:
+            # -P: -m would put the current directory first in the path, and run a queue.py of it.
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "pantler_server.worker", str(theirs.fileno())),
+                *(sys.executable, "-P", "-m", "pantler_server.worker", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env=self._environment(),

@@ -58,7 +58,7 @@ async def test_keys_are_invalidated(
     done = await pantler("invalidate", "key", namespace, "a", "new", address=server.address)
     assert done == Done(0, b"'a': invalidated\n'new': invalidated\n", "")
     json = await pantler("invalidate", "key", namespace, "b", "--json", address=server.address)
-    assert (json.code, json.document) == (0, {"invalidated": ["b"]})
+    assert (json.code, json.document) == (0, {"invalidated": ["b"], "invalidated_count": 1})
     assert list(await client.get_many(namespace, ["a", "b", "c"])) == ["c"]
 
 
@@ -76,6 +76,21 @@ async def test_a_cascade_says_what_it_reached(
         "'site': invalidated, as it depends on them",
     ]
     assert await client.get_many(namespace, ["page", "site"]) == {}
+
+
+async def test_of_a_wide_cascade_the_first_are_told_and_the_rest_counted(
+    server: PantlerServer, client: sdk.AsyncClient, namespace: str
+) -> None:
+    many = {f"k{index}": b"v" for index in range(1007)}
+    await client.set_many(namespace, many, depends_on=["user"])
+    arguments = ("invalidate", "key", namespace, "user", "--cascade")
+    done = await pantler(*arguments, address=server.address)
+    first, *reached, last = done.out.decode().splitlines()
+    assert (first, len(reached)) == ("'user': invalidated", 1000)
+    assert last == "7 more: invalidated, as they depend on them"
+    json = await pantler(*arguments, "--json", address=server.address)
+    assert len(json.document["invalidated"]) == 1001
+    assert json.document["invalidated_count"] == 1008
 
 
 async def test_keys_can_not_steer_the_terminal(server: PantlerServer, namespace: str) -> None:
@@ -120,11 +135,12 @@ async def test_older_than_takes_an_age_or_a_time(
     entry = await client.get(namespace, "after")
     assert entry is not None
     arguments = ("invalidate", "older-than", namespace)
-    age = await pantler(*arguments, "10m", "--yes", "--json", address=server.address)
-    assert age.code == 0
-    assert len(await client.get_many(namespace, ["before", "after"])) == 2
-    cut = datetime.fromisoformat(age.document["created_before"])
-    assert abs(datetime.now(UTC) - cut - timedelta(minutes=10)) < timedelta(seconds=10)
+    for typed in ("10m", "-10m"):
+        age = await pantler(*arguments, typed, "--yes", "--json", address=server.address)
+        assert age.code == 0
+        assert len(await client.get_many(namespace, ["before", "after"])) == 2
+        cut = datetime.fromisoformat(age.document["created_before"])
+        assert abs(datetime.now(UTC) - cut - timedelta(minutes=10)) < timedelta(seconds=10)
     text = entry.create_time.astimezone().isoformat(timespec="microseconds")
     time = await pantler(*arguments, text, "-y", address=server.address)
     assert time.code == 0
@@ -251,6 +267,8 @@ async def test_a_walk_has_all_the_time_it_needs_unless_it_is_given_less(
         ("tag", "users", ""),
         ("tag", "users", "t", "--timeout", "5"),
         ("older-than", "users", "yesterday", "--yes"),
+        ("older-than", "users", "-5 minutes", "--yes"),
+        ("older-than", "users", "5m", "--nonsense", "--yes"),
         ("older-than", "users", "2026-01-31", "--yes"),
         ("older-than", "users", "2026-01-31T12:00:00", "--yes"),
         ("older-than", "users", "99999999d", "--yes"),

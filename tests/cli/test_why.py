@@ -1,9 +1,11 @@
 """`pantler why`, and what `describe` says of the same, against a real server."""
 
+import re
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
+import aiohttp
 import pantler as sdk
 import pytest
 import pytest_asyncio
@@ -51,6 +53,37 @@ async def test_of_what_is_not_known_all_causes_are_told(
     assert done.code == 1
     assert done.out.startswith(b"'k' is not found: there is no record of it. It was never set, or")
     assert done.error == ""
+
+
+async def test_a_pattern_is_told_as_a_cause_that_may_be(
+    server: PantlerServer, namespace: str
+) -> None:
+    at = server.address
+    await pantler("set", namespace, "k", "v", address=at)
+    await pantler("invalidate", "pattern", namespace, "k*", "--yes", address=at)
+    done = await pantler("why", namespace, "k", address=at)
+    assert b"matched a pattern that was invalidated" in done.out
+
+
+async def test_a_floor_is_not_told_as_the_invalidation_of_a_tag(
+    server: PantlerServer, client: sdk.AsyncClient, namespace: str
+) -> None:
+    await client.set(namespace, "k", b"v", tags=["t"])
+    await client.invalidate_tags(namespace, [f"other{index}" for index in range(10_500)])
+    done = await pantler("why", namespace, "k", address=server.address)
+    at = await since(server, namespace, "k")
+    told = (
+        "'k' is not found: older invalidations of tags and dependencies are no longer told apart, "
+        f"and one of them may have been of its own; the newest of these is from {at}."
+    )
+    assert done.out.decode().startswith(told)
+    assert done.code == 1
+    async with aiohttp.ClientSession() as session:
+        address = f"http://{server.http_address}/metrics"
+        shown = await (await session.get(address)).text()
+    marks = re.search(rf'pantler_cache_label_marks{{namespace="{namespace}".*}} (.*)', shown)
+    assert marks is not None
+    assert float(marks[1]) == 10_000
 
 
 async def test_a_delete_and_an_invalidated_key_are_told_with_their_time(

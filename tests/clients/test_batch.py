@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pantler
 import pytest
-from pantler.batch import MAX_BATCH_ITEMS, in_parts
+from pantler.batch import MAX_BATCH_ITEMS, in_parts, several
 
 from tests.servers.pantler import PantlerServer
 from tests.servers.valkey import free_port
@@ -47,7 +47,7 @@ async def test_nothing_is_sent_to_a_server_that_is_away(error: pantler.PantlerEr
         return [True] * len(part)
 
     with pytest.raises(pantler.PartialFailure) as failed:
-        await in_parts(KEYS, send)
+        await in_parts(several(KEYS), send)
     assert sent == [FIRST, SECOND]
     assert failed.value.results == dict.fromkeys(FIRST, True)
     assert failed.value.errors == dict.fromkeys(KEYS[MAX_BATCH_ITEMS:], error)
@@ -60,7 +60,7 @@ async def test_what_waits_for_replicas_stops_nothing_that_follows() -> None:
         return [True] * len(part)
 
     with pytest.raises(pantler.PartialFailure) as failed:
-        await in_parts(KEYS, send)
+        await in_parts(several(KEYS), send)
     assert list(failed.value.errors) == SECOND
     assert list(failed.value.results) == [*FIRST, *KEYS[2 * MAX_BATCH_ITEMS :]]
 
@@ -70,7 +70,7 @@ async def test_errors_that_differ_are_all_kept() -> None:
         raise pantler.ResourceExhausted(part[0])
 
     with pytest.raises(pantler.PartialFailure) as failed:
-        await in_parts(KEYS, send)
+        await in_parts(several(KEYS), send)
     assert failed.value.results == {}
     assert list(failed.value.errors) == KEYS
     assert str(failed.value.errors[SECOND[0]]) == SECOND[0]

@@ -399,7 +399,7 @@ async def test_a_call_cancelled_at_any_moment_leaves_no_lease_for_long(
 def test_a_single_text_is_not_taken_for_its_letters() -> None:
     with pytest.raises(TypeError, match="several"):
         several("abc")
-    assert several(["a", "b", "a"]) == ["a", "b"]
+    assert several(["a", "b", "a", "c"]) == {"a": 0, "b": 1, "c": 3}
 
 
 async def test_many_keys_are_fetched_in_one_call_for_those_that_miss(

@@ -1,7 +1,7 @@
 """Invalidation and tags through the Python SDK, against a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -48,20 +48,22 @@ async def configured(
 
 async def test_invalidated_keys_are_gone(client: pantler.AsyncClient, namespace: str) -> None:
     await client.set_many(namespace, {"a": b"1", "b": b"2", "c": b"3"})
-    assert await client.invalidate_keys(namespace, ["b", "a", "b", "new"]) == ["b", "a", "new"]
+    done = await client.invalidate_keys(namespace, ["b", "a", "b", "new"])
+    assert done == pantler.InvalidatedKeys(("b", "a", "new"), 3)
     assert list(await client.get_many(namespace, ["a", "b", "c"])) == ["c"]
     described = await client.describe(namespace, "a")
     assert (described.found, described.miss_reason) == (False, "HIDDEN_BY_KEY")
     assert described.miss_time is not None
     assert abs(described.miss_time - datetime.now(UTC)) < timedelta(seconds=5)
-    assert await client.invalidate_keys(namespace, []) == []
+    assert await client.invalidate_keys(namespace, []) == pantler.InvalidatedKeys((), 0)
 
 
 async def test_any_number_of_keys_goes_in_parts(
     client: pantler.AsyncClient, namespace: str
 ) -> None:
     await client.set_many(namespace, dict.fromkeys(MANY, b"v"))
-    assert await client.invalidate_keys(namespace, MANY) == MANY
+    done = await client.invalidate_keys(namespace, MANY)
+    assert done == pantler.InvalidatedKeys(tuple(MANY), len(MANY))
     assert await client.get_many(namespace, MANY) == {}
 
 
@@ -86,11 +88,11 @@ async def test_a_cascade_reaches_what_depends_on_a_key(
     await client.set_many(namespace, {"site": b"v"}, depends_on=["page"])
     await client.declare_dependencies(namespace, "feed", ["site"])
     await client.set(namespace, "feed", b"v")
-    assert await client.invalidate_keys(namespace, ["user"]) == ["user"]
+    assert (await client.invalidate_keys(namespace, ["user"])).keys == ("user",)
     assert len(await client.get_many(namespace, ["page", "site", "feed"])) == 3
     reached = await client.invalidate_keys(namespace, ["user"], cascade=True)
-    assert reached == ["user", "page", "site", "feed"]
-    assert await client.get_many(namespace, reached) == {}
+    assert reached == pantler.InvalidatedKeys(("user", "page", "site", "feed"), 4)
+    assert await client.get_many(namespace, reached.keys) == {}
 
 
 async def test_a_cascade_of_many_keys_names_each_once(
@@ -98,7 +100,45 @@ async def test_a_cascade_of_many_keys_names_each_once(
 ) -> None:
     await client.set_many(namespace, {"page": b"v"}, depends_on=[MANY[0], MANY[-1]])
     reached = await client.invalidate_keys(namespace, MANY, cascade=True)
-    assert reached == [*MANY, "page"]
+    assert reached == pantler.InvalidatedKeys((*MANY, "page"), len(MANY) + 1)
+
+
+async def test_of_a_wide_cascade_the_first_keys_are_told_and_all_are_counted(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    await client.set_many(namespace, dict.fromkeys(MANY, b"v"), depends_on=["user"])
+    reached = await client.invalidate_keys(namespace, ["user"], cascade=True)
+    assert reached.count == len(MANY) + 1
+    assert reached.keys[0] == "user"
+    assert len(set(reached.keys)) == len(reached.keys) == 1001
+    assert await client.get_many(namespace, MANY) == {}
+
+
+async def test_a_wrong_one_is_named_by_where_it_was_given(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    doubled = ["a"] * 1500
+    calls: list[tuple[Awaitable[object], str]] = [
+        (client.invalidate_keys(namespace, [*doubled, "\0"]), "keys[1500]"),
+        (client.invalidate_tags(namespace, [*doubled, "\0"]), "tags[1500]"),
+        (client.get_many(namespace, [*doubled, "\0"]), "keys[1500]"),
+        (client.delete_many(namespace, [*doubled, "\0"]), "keys[1500]"),
+        (client.add_tags(namespace, "k", ["t", "t", ""]), "tags[2]"),
+        (client.remove_tags(namespace, "k", ["t", "t", ""]), "tags[2]"),
+        (client.declare_dependencies(namespace, "k", ["a", "a", ""]), "depends_on[2]"),
+        (client.set(namespace, "k", b"v", tags=["t", "t", ""]), "tags[2]"),
+    ]
+    for call, path in calls:
+        with pytest.raises(pantler.InvalidArgument) as refused:
+            await call
+        [violation] = refused.value.violations
+        assert violation.path == path
+        assert str(refused.value) == f"{path} {violation.description}"
+    with pytest.raises(pantler.PartialFailure) as failed:
+        await client.set_many(namespace, {**dict.fromkeys(MANY, b"v"), "": b"v"})
+    error = failed.value.errors[""]
+    assert isinstance(error, pantler.InvalidArgument)
+    assert [violation.path for violation in error.violations] == [f"entries[{len(MANY)}].key"]
 
 
 async def test_a_cascade_that_is_too_wide_says_so(

@@ -40,7 +40,7 @@ def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",)}
     assert len(starting_with("grpcurl")) == 10
     assert len(starting_with(".venv/bin/pantler", "serve")) == 5
-    assert len(starting_with(".venv/bin/pantler")) == 5 + 8 + 1
+    assert len(starting_with(".venv/bin/pantler")) == 5 + 9 + 1
     targets = {command[1] for command in starting_with("make")}
     assert targets == {"serve", "test", "check", "help"}  # this run is of `make test`
 
@@ -132,10 +132,11 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
     assert outputs[1] == "Ada"
     assert outputs[2].startswith("touched, expires ")
     assert outputs[3].startswith("state         found\n")
-    assert outputs[4] == "'team:7': invalidated\n"
-    assert outputs[5] == "42: deleted\n"
-    assert "ready" in outputs[6]
-    assert "users" in outputs[7]
+    assert outputs[4] == "added\n"
+    assert outputs[5] == "'team:7': invalidated\n"
+    assert outputs[6] == "42: deleted\n"
+    assert "ready" in outputs[7]
+    assert "users" in outputs[8]
 
 
 @pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])

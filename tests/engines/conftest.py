@@ -1,4 +1,5 @@
-"""One body of tests over every way to run Redis: the same engines, on five real topologies."""
+"""One body of tests over every way to run Redis: the same engines, on five real topologies. Those
+that are most like the others run test_cache.py at once, and all else with the slow tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,14 @@ from tests.servers.sentinel import SERVICE, SentinelGroup
 from tests.servers.valkey import ValkeyServer
 
 Deadline = Callable[[], float]
+LIKE_STANDALONE = {"embedded", "sentinel"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        topology = item.callspec.params.get("store") if hasattr(item, "callspec") else None
+        if topology in LIKE_STANDALONE and item.path.name != "test_cache.py":
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pantler_server.core.errors import CascadeTooWide
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.invalidation import cascade
 from pantler_server.engines.cache.invalidation.model import Dependent
-from pantler_server.engines.cache.model import Hit, Miss, MissReason
+from pantler_server.engines.cache.model import Hit, Miss, MissReason, NewEntry, SetResult
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
@@ -133,6 +133,17 @@ async def test_declarations_of_one_key_at_once_leave_one_of_them_whole(
     assert found in ([0, 0], [1, 1])
 
 
+async def test_many_may_declare_one_key_at_once(one: Caller, other: Caller) -> None:
+    async def declare(caller: Caller, number: int) -> None:
+        for index in range(12):
+            await caller.declare("k", f"{number}-{index}")
+
+    await asyncio.gather(*(declare((one, other)[index % 2], index) for index in range(16)))
+    assert await one.dependents("0-0") == []
+    last = [await one.dependents(f"{index}-11") for index in range(16)]
+    assert last.count([Dependent("k", declared=True)]) == 1
+
+
 async def test_dependents_are_listed(one: Caller) -> None:
     await one.set("by entry", depends_on=("k",))
     await one.set("gone", depends_on=("k",))
@@ -179,3 +190,36 @@ async def test_what_is_too_deep_is_refused(one: Caller, monkeypatch: pytest.Monk
     with pytest.raises(CascadeTooWide):
         await one.invalidate_keys("k0", cascade=True)
     assert value(await one.get("k1")) is None
+
+
+async def test_a_cascade_over_many_edges_to_few_keys_is_followed(
+    one: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cascade, "MAX_KEYS", 50)
+    roots = [f"root{number}" for number in range(20)]
+    for number in range(40):
+        await one.set(f"k{number}", depends_on=tuple(roots))
+    assert len(await one.invalidate_keys(*roots, cascade=True)) == 60
+    assert value(await one.get("k39")) is None
+
+
+async def test_a_dependency_is_kept_for_the_namespaces_ttl_beyond_its_entry(
+    one: Caller, store: Store
+) -> None:
+    await one.set("k", ttl_ms=60_000, depends_on=("parent",))
+    partition, _ = keys.place(one.space, "k")
+    index = keys.dependents(partition, "parent")
+    request = read(partition.slot, "k", ("ZSCORE", index, "k"), ("TIME",))
+    until_us, time = await store.call(request, asyncio.get_running_loop().time() + 5)
+    left_s = until_us / 1e6 - int(time[0])
+    assert 3_600 + 60 <= left_s <= 3_600 + 60 + 65
+
+
+async def test_a_batch_with_very_many_labels_is_stored(one: Caller) -> None:
+    new = [
+        NewEntry(f"k{number}", b"v", depends_on=tuple(f"d{label}" for label in range(64)))
+        for number in range(200)
+    ]
+    stored = await one.engine.set_many(one.space, new, asyncio.get_running_loop().time() + 10)
+    assert all(isinstance(one, SetResult) for one in stored)
+    assert len(await one.dependents("d63")) == 200

@@ -374,3 +374,35 @@ def test_a_condition_that_the_token_rules_out_is_known(
 ) -> None:
     token = FillToken(b"p" * 8, b"g" * 8, 1, 2, 7, b"l" * 8, was_fresh, b"{n:0}e:k")
     assert contradicts(condition, token) is refused
+
+
+async def test_a_request_id_and_a_key_are_not_mistaken_for_others(one: Caller) -> None:
+    assert (await one.set("c", b"1", request_id="a:b")).outcome is STORED
+    assert (await one.set("b:c", b"2", request_id="a")).outcome is STORED
+    assert value(await one.get("b:c")) == b"2"
+
+
+async def test_a_fill_that_began_before_marks_were_lost_is_refused(
+    one: Caller, store: Store
+) -> None:
+    """Also where there were none when it began: else what happened to its key until then would be
+    forgotten."""
+    missed = await one.get("k")
+    await one.invalidate_keys("k")
+    await on(store, one, "marks", "k", "DEL")
+    await one.invalidate_keys("k2")
+    assert await one.fill("k", missed.fill_token) is FILL_LOST
+    [again] = await one.engine.get_many(one.space, ["k"], _soon())
+    assert isinstance(again, Miss)
+    assert await one.fill("k", again.fill_token) is STORED
+
+
+async def test_a_batch_gives_a_namespace_its_marks(one: Caller) -> None:
+    wanted = [f"k{number}" for number in range(200)]
+    for found in await one.engine.get_many(one.space, wanted, _soon()):
+        assert isinstance(found, Miss)
+        assert fill_token.read(found.fill_token).generation != fill_token.NONE  # type: ignore[union-attr]
+
+
+def _soon() -> float:
+    return asyncio.get_running_loop().time() + 5

@@ -434,3 +434,13 @@ async def began_elsewhere(caller: Caller) -> str:
 
 def _soon() -> float:
     return asyncio.get_running_loop().time() + 5.0
+
+
+async def test_a_place_that_holds_something_else_is_passed_over(one: Caller, store: Store) -> None:
+    await on(store, one, "entry", "foreign", "RPUSH", "x")
+    await one.set("k", depends_on=("parent",))
+    await one.set("parent")
+    reached = await one.invalidate_keys("foreign", "parent", cascade=True)
+    assert reached == ["foreign", "parent", "k"]
+    assert value(await one.get("k")) is None
+    assert await on(store, one, "entry", "foreign", "LLEN") == 1

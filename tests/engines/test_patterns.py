@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from pantler_server.core.errors import InvalidFields
 from pantler_server.engines.cache import keys
-from pantler_server.engines.cache.model import Miss
+from pantler_server.engines.cache.model import Miss, NewEntry
 from pantler_server.store.request import Request, pack
 from pantler_server.store.store import Store
 
 from tests.engines.caller import FILL_LOST, STORED, Caller, granted, value
+from tests.event_loop import waits
 
 
 async def test_what_matches_is_removed_and_the_rest_stays(one: Caller, other: Caller) -> None:
@@ -112,6 +113,18 @@ async def test_who_stops_listening_stops_the_walk(
     await walk.aclose()  # type: ignore[attr-defined]
     left = [value(await one.get(f"k{index}")) for index in range(200)]
     assert 0 < left.count(b"v") < 200
+
+
+async def test_a_pattern_that_takes_long_leaves_the_event_loop_to_others(
+    one: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pantler_server.engines.cache.invalidation.pattern.SCAN_AT_ONCE", 100_000)
+    slow = f"*{'[ab]' * 120}c*"  # a third of a millisecond a key
+    entries = [NewEntry(f"{index:04}{'a' * 500}", b"v") for index in range(1000)]
+    await one.engine.set_many(one.space, entries, asyncio.get_running_loop().time() + 5)
+    async with waits() as waited:
+        assert (await one.invalidate_pattern(slow, dry_run=True)).invalidated == 0
+    assert len(waited) > 30
 
 
 @pytest.mark.parametrize("pattern", ["", "[", "[]", "a\\"])

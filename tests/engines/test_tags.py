@@ -6,6 +6,7 @@ import pytest
 from pantler_server.core.errors import InvalidFields, NoTagIndex, WrongKind
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.model import Hit, Miss
+from pantler_server.engines.cache.reading import Reader
 from pantler_server.store.request import Request, pack, read
 from pantler_server.store.store import Store
 
@@ -208,12 +209,12 @@ async def test_touch_moves_an_entry_in_its_index(indexed: Caller, store: Store) 
         return score, left_ms
 
     before, left_ms = await until()
-    assert 0 < left_ms <= 1_001
+    assert 0 < left_ms <= 1_126, "an eighth longer, so that few calls move it"
     expires_us = await indexed.touch("k", 3_600_000)
     assert expires_us is not None
     after, left_ms = await until()
     assert after == expires_us > before
-    assert 3_500_000 < left_ms <= 3_600_001
+    assert 3_500_000 < left_ms <= 4_050_001
 
 
 async def test_a_namespace_without_an_index_says_so(one: Caller) -> None:
@@ -237,3 +238,35 @@ async def test_the_token_of_a_fill_knows_nothing_of_tags(one: Caller) -> None:
     assert not result.visible
     result = await one.set("k", token=fill_token_of(missed.fill_token), tags=("u",))
     assert result.outcome is not STORED, "the key was set since"
+
+
+async def test_marks_of_labels_are_asked_for_only_where_a_new_one_may_hide_the_entry(
+    one: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await one.set("typed", content_type="text/plain")
+    await one.set("touched", tags=("t",))
+    await one.set("read", tags=("t",))
+    await one.set("unread", tags=("t",))
+    await one.invalidate_tags("other")
+    await one.touch("touched")
+    await one.set("new", tags=("t",))
+    assert value(await one.get("read")) == b"v"
+    with monkeypatch.context() as patched:
+        patched.delattr(Reader, "_read_labels")
+        for key in ("typed", "touched", "new", "read"):
+            assert value(await one.get(key)) == b"v"
+        with pytest.raises(AttributeError):
+            await one.get("unread")
+    await one.invalidate_tags("t")
+    assert value(await one.get("read")) is None
+    assert value(await one.get("read")) is None
+
+
+async def test_a_tag_that_was_invalidated_hides_an_entry_that_gets_it_after_a_touch(
+    one: Caller,
+) -> None:
+    await one.set("k", tags=("t",))
+    await one.invalidate_tags("late")
+    await one.touch("k")
+    await one.add_tags("k", "late")
+    assert value(await one.get("k")) is None

@@ -2,22 +2,26 @@
 what the documentation says is not."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from pantler_server.core.errors import (
+    InvalidFields,
     NotReplicated,
     OutcomeUnknown,
     StoreOutOfMemory,
     StoreUnavailable,
 )
-from pantler_server.engines.cache import keys
+from pantler_server.engines.cache import failover, keys
 from pantler_server.engines.cache.failover import LOOK_INTERVAL_S
+from pantler_server.engines.cache.invalidation.model import Dependent
 from pantler_server.engines.cache.model import Miss, NewEntry
 from pantler_server.store.store import Store
 
 from tests.engines.caller import FILL_LOST, STORED, Caller, value
+from tests.event_loop import waits
 from tests.failover.worker import caller_of
 from tests.servers.cluster import ClusterGroup
 from tests.servers.sentinel import SERVICE, SentinelGroup
@@ -69,6 +73,119 @@ async def test_what_a_restart_forgot_is_invalidated_again(by: str) -> None:
         await back_to_the_snapshot(redis)
         await until_read(one)
         assert value(await one.get("k")) is None
+
+
+async def test_what_was_refused_is_not_done_later() -> None:
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        await prepare(one)
+        await redis.execute("SAVE")
+        to_come = time.time() + 1.5  # the clocks may differ by a second
+        with pytest.raises(InvalidFields):
+            await one.invalidate_older_than(round(to_come * 1e6))
+        assert not await one.delete("k", if_version=7)
+        await asyncio.sleep(to_come - time.time())  # it is no longer in the future
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert value(await one.get("k")) == b"v"
+
+
+async def test_what_one_call_did_is_repeated_though_another_was_refused() -> None:
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        await prepare(one)
+        described = (await one.describe("k")).entry
+        assert described is not None
+        await redis.execute("SAVE")
+        done = await asyncio.gather(*(one.delete("k", described.version) for _ in range(3)))
+        assert sorted(done) == [False, False, True]
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert value(await one.get("k")) is None
+
+
+async def test_a_version_that_was_deleted_takes_older_ones_along() -> None:
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        await prepare(one)
+        await redis.execute("SAVE")
+        newer = await one.set("k", b"newer")
+        assert await one.delete("k", newer.version)
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert value(await one.get("k")) is None
+
+
+async def test_a_delete_of_a_version_whose_answer_is_lost_is_repeated_for_that_version() -> None:
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        for key in ("k", "other"):
+            await one.set(key)
+        described = (await one.describe("k")).entry
+        assert described is not None
+        await redis.execute("SAVE")
+        redis.pause()
+        deletes = (one.delete("k", described.version), one.delete("other", 7))
+        lost = await asyncio.gather(*deletes, return_exceptions=True)
+        assert {type(one) for one in lost} == {OutcomeUnknown}
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert [value(await one.get(key)) for key in ("k", "other")] == [None, b"v"]
+
+
+@pytest.mark.parametrize("by", ["tag", "namespace"])
+async def test_a_burst_of_deletes_lets_no_mark_be_forgotten(
+    by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failover, "MAX_EVENTS", 5)
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        await prepare(one)
+        await redis.execute("SAVE")
+        await INVALIDATE[by](one)
+        for index in range(10):
+            await one.delete(f"other{index}")
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        assert value(await one.get("k")) is None
+
+
+async def test_of_more_than_there_is_room_for_the_newest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failover, "MAX_EVENTS", 5)
+    async with redis_with_a_snapshot() as redis, caller_of(url=redis.url) as (one, _):
+        for index in range(7):
+            await one.set(f"k{index}")
+        await redis.execute("SAVE")
+        for index in (0, *range(6), 0, 6):  # what is said again is new again
+            await one.delete(f"k{index}")
+        await back_to_the_snapshot(redis)
+        await until_read(one)
+        left = [index for index in range(7) if value(await one.get(f"k{index}"))]
+        assert left == [1, 2]
+
+
+async def test_repeating_all_that_is_kept_leaves_the_event_loop_to_others() -> None:
+    async with (
+        redis_with_a_snapshot() as redis,
+        caller_of(namespace={"partitions": 64}, url=redis.url) as (one, store),
+    ):
+        for key in ("first", "last"):
+            await one.set(key)
+        await redis.execute("SAVE")
+        named = ["first", *(f"k{index}" for index in range(60_000)), "last"]
+        deadline = asyncio.get_running_loop().time() + 60
+        for first in range(0, len(named), 1000):
+            await one.engine.delete_many(one.space, named[first : first + 1000], deadline)
+        await back_to_the_snapshot(redis)
+        async with waits() as waited:
+            slots = {partition.slot for partition in one.space.partitions}
+            async with asyncio.timeout(60):
+                while not await all_served(one, store, slots):
+                    await asyncio.sleep(0.02)
+        assert max(waited) < 2  # a full garbage collection takes part of one
+        assert [value(await one.get(key)) for key in ("first", "last")] == [None, None]
+
+
+async def all_served(caller: Caller, store: Store, slots: set[int]) -> bool:
+    await store.settle(slots, asyncio.get_running_loop().time() + 5)
+    return not await unreadable(caller, [f"k{index}" for index in range(500)])
 
 
 async def test_a_fill_floor_that_a_restart_forgot_is_raised_again() -> None:
@@ -166,7 +283,7 @@ async def test_what_a_promoted_replica_lacks_is_invalidated_again() -> None:
             assert await replica.execute("ZCARD", keys.label_marks(one.space.partitions[0])) == 2
 
 
-@pytest.mark.parametrize("by", [one for one in INVALIDATE if one != "soft key"])
+@pytest.mark.parametrize("by", INVALIDATE)
 async def test_a_full_redis_still_invalidates(by: str) -> None:
     async with (
         ValkeyServer("--maxmemory-policy", "noeviction") as redis,
@@ -178,6 +295,26 @@ async def test_a_full_redis_still_invalidates(by: str) -> None:
             await one.set("other")
         await INVALIDATE[by](one)
         assert value(await one.get("k")) is None
+
+
+async def test_a_full_redis_takes_no_declaration_but_takes_them_back() -> None:
+    async with (
+        ValkeyServer("--maxmemory-policy", "noeviction") as redis,
+        caller_of(url=redis.url) as (one, _),
+    ):
+        await one.declare("k", "a", "b")
+        await redis.execute("CONFIG", "SET", "maxmemory", 1)
+        for depends_on in (("c",), ("a", "c")):
+            with pytest.raises(StoreOutOfMemory):
+                await one.declare("k", *depends_on)
+        with pytest.raises(StoreOutOfMemory):
+            await one.declare("new", "a")
+        for key in ("a", "b"):
+            assert await one.dependents(key) == [Dependent("k", declared=True)]
+        await one.declare("k", "b")
+        assert await one.dependents("a") == []
+        await one.declare("k")
+        assert await one.dependents("b") == []
 
 
 async def test_memory_pressure_loses_no_mark() -> None:
@@ -213,6 +350,9 @@ async def test_replicas_are_waited_for_and_missed() -> None:
                 await one.invalidate_tags("t")
             assert raised.value.metadata == {"wanted": "2", "reached": "1"}
             assert value(await one.get("k")) is None, "it took effect all the same"
+            calls = [one.invalidate_tags(f"t{number}") for number in range(6)]
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(outcome, NotReplicated), "also of those that wait for others"
 
 
 async def test_a_cluster_that_loses_a_primary_halfway_says_so_and_a_repeat_completes_it() -> None:
@@ -227,7 +367,7 @@ async def test_a_cluster_that_loses_a_primary_halfway_says_so_and_a_repeat_compl
                 await one.set(key, tags=("t",))
             await asyncio.sleep(0.2)  # replication
             await group.primaries[1].kill()
-            with pytest.raises((StoreUnavailable, OutcomeUnknown)):
+            with pytest.raises(OutcomeUnknown, match="repeat"):  # the others have it
                 await other.invalidate_tags("t")
             found = await readable(other, named)
             assert not found, "what can be read is hidden"
@@ -249,7 +389,7 @@ async def test_a_pattern_walk_that_loses_a_primary_says_so_and_a_repeat_complete
                 await one.set(key)
             await asyncio.sleep(0.2)  # replication
             await group.primaries[1].kill()
-            with pytest.raises((StoreUnavailable, OutcomeUnknown)):
+            with pytest.raises(OutcomeUnknown, match="repeat"):
                 await one.invalidate_pattern("*")
             await group.wait_for_promotion(group.replicas[1])
             await repeat(lambda: one.invalidate_pattern("*"), store)

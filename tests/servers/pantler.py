@@ -20,12 +20,18 @@ class PantlerServer:
     """The process, with its log as it comes. Ports are free ones."""
 
     def __init__(
-        self, *arguments: str, config: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        config: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         options = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", *arguments]
         if config is not None:
             options += ["--config", str(config)]
-        self._command = [sys.executable, "-m", "pantler_server", "serve", *options]
+        program = Path(sys.executable).with_name("pantler")
+        self._command = [str(program), "serve", *options]
+        self._folder = folder
         self._env = {**os.environ, **(env or {})}
         self.events: list[dict[str, Any]] = []
         self._changed = asyncio.Event()
@@ -46,6 +52,7 @@ class PantlerServer:
             *self._command,
             stderr=asyncio.subprocess.PIPE,
             env=self._env,
+            cwd=self._folder,
             preexec_fn=die_with_parent(),
         )
         self._reader = asyncio.create_task(self._read())

@@ -66,6 +66,13 @@ def _established(process: psutil.Process, port: int) -> bool:
     return any(one.raddr and one.raddr.port == port for one in process.net_connections())
 
 
+async def test_what_lies_in_the_current_directory_is_not_run(tmp_path: Path) -> None:
+    for module in ("queue", "asyncio", "grpc", "pantler_server"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('not to be run')")
+    async with PantlerServer(folder=tmp_path) as server:
+        assert (await cache_of(server).Set(SET)).version
+
+
 async def test_sigterm_stops_everything_with_code_0() -> None:
     server = PantlerServer("--workers", "2")
     await server.start()

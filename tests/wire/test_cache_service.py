@@ -264,3 +264,24 @@ async def test_a_thousand_calls_at_once_are_answered(cache: Any, namespace: str)
         return bool(found.hit.entry.value == value)
 
     assert all(await asyncio.gather(*(round_trip(index) for index in range(1000))))
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "path"),
+    [
+        ("BatchGet", {"keys": [""] * 1000}, "keys[0]"),
+        ("BatchDelete", {"keys": ["\0"] * 1000}, "keys[0]"),
+        ("Set", {"key": "k", "tags": ["\1"] * 64}, "tags[0]"),
+        ("Set", {"key": "k", "tags": ["\1"] * 1_300_000}, "tags"),
+        ("Set", {"key": "k", "depends_on": [""] * 1_300_000}, "depends_on"),
+        ("BatchSet", {"entries": [{"key": "", "tags": [""] * 64}] * 1000}, "entries[0].key"),
+    ],
+)
+async def test_very_much_that_is_wrong_is_refused_in_little_time_and_few_words(
+    channel: grpc.aio.Channel, method: str, said: dict[str, Any], path: str
+) -> None:
+    stub: Any = cache_pb2_grpc.CacheServiceStub(channel)
+    request = getattr(cache_pb2, f"{method}Request")(namespace="wrong", **said)
+    wrong = await violations(getattr(stub, method)(request, timeout=5))
+    assert next(iter(wrong)) == path
+    assert len(wrong) <= 10

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -231,6 +232,58 @@ async def test_an_age_may_be_ahead_by_the_difference_of_clocks(
     request = invalidation_pb2.InvalidateOlderThanRequest(namespace=namespace)
     request.created_before.FromMilliseconds(round(time.time() * 1000) + 300)
     await invalidation.InvalidateOlderThan(request)
+
+
+def edited(token: str, old: str, new: str) -> str:
+    text = urlsafe_b64decode(token).decode()
+    assert old in text
+    return urlsafe_b64encode(text.replace(old, new).encode()).decode()
+
+
+async def test_a_page_token_is_good_for_its_list_only(
+    tmp_path: Any,
+) -> None:
+    config = tmp_path / "pantler.yaml"
+    config.write_text("namespaces: {indexed: {tag_index: true}, other: {tag_index: true}}\n")
+    async with (
+        PantlerServer(config=config) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        cache = cache_pb2_grpc.CacheServiceStub(channel)
+        for name in ("indexed", "other"):
+            for key in ("a", "b", "c"):
+                await store(cache, name, key, tags=["t", "u"], depends_on=["p", "q"])
+
+        def tagged(token: str, namespace: str = "indexed", tag: str = "t") -> Any:
+            request = tag_pb2.ListTaggedKeysRequest(
+                namespace=namespace, tag=tag, page_size=2, page_token=token
+            )
+            return tag_pb2_grpc.TagServiceStub(channel).ListTaggedKeys(request)
+
+        def dependents(token: str, key: str = "p") -> Any:
+            request = invalidation_pb2.ListDependentsRequest(
+                namespace="indexed", key=key, page_size=2, page_token=token
+            )
+            return invalidation_pb2_grpc.InvalidationServiceStub(channel).ListDependents(request)
+
+        token = (await tagged("")).next_page_token
+        assert len((await tagged(token)).keys) == 1
+        of_dependents = (await dependents("")).next_page_token
+        assert len((await dependents(of_dependents)).dependents) == 1
+        for call in (
+            tagged(token, namespace="other"),
+            tagged(token, tag="u"),
+            tagged(of_dependents),
+            dependents(token),
+            dependents(of_dependents, key="q"),
+            tagged(token + "="),
+            tagged(token + "!"),
+            tagged(edited(token, " 0 ", " 999999 ")),
+            tagged(edited(token, " 0 ", " \u0660 ")),
+            tagged(edited(token, " 0 ", " 00 ")),
+            tagged(edited(token, " 0 ", " -1 ")),
+        ):
+            assert list(await violations(call)) == ["page_token"]
 
 
 CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

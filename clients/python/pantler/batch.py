@@ -1,10 +1,14 @@
 """Batches of any size: split into calls, and what came of each key put together again."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from pantler.errors import (
     DeadlineExceeded,
+    InvalidArgument,
     NotReplicated,
     PantlerError,
     PartialFailure,
@@ -17,14 +21,43 @@ MAX_BATCH_BYTES = (
     4 << 20
 )  # of the values of one call, well below the server's default for a message
 
+_ITEM = re.compile(r"^(\w+)\[(\d+)\]")
+
 T = TypeVar("T")
 
 
-def several(texts: Iterable[str]) -> list[str]:
-    """Keys or tags, each once. A single one would be taken for its letters."""
+def listed(texts: Iterable[str]) -> list[str]:
+    """Keys or tags. A single one would be taken for its letters."""
     if isinstance(texts, str):
         raise TypeError(f"give several, as [{texts!r}], not one")
-    return list(dict.fromkeys(texts))
+    return list(texts)
+
+
+def several(texts: Iterable[str]) -> dict[str, int]:
+    """Keys or tags, each once, and where it first stood."""
+    places: dict[str, int] = {}
+    for place, text in enumerate(listed(texts)):
+        places.setdefault(text, place)
+    return places
+
+
+@contextmanager
+def as_given(places: Sequence[int]) -> Iterator[None]:
+    """Errors of a call name its items by where they stand in what the caller gave."""
+
+    def given(item: re.Match[str]) -> str:
+        return f"{item[1]}[{places[int(item[2])]}]"
+
+    try:
+        yield
+    except InvalidArgument as exc:
+        exc.violations = tuple(
+            replace(violation, path=_ITEM.sub(given, violation.path))
+            for violation in exc.violations
+        )
+        if exc.violations:
+            exc.args = ("; ".join(f"{one.path} {one.description}" for one in exc.violations),)
+        raise
 
 
 def parts_of(
@@ -45,18 +78,19 @@ def parts_of(
 
 
 async def in_parts(
-    keys: Sequence[str],
+    places: Mapping[str, int],
     send: Callable[[Sequence[str]], Awaitable[Sequence[T | PantlerError | None]]],
     bytes_of: Callable[[str], int] | None = None,
 ) -> dict[str, T]:
     """What `send` gives for each key, without the keys that it gives None for.
 
-    `keys` are distinct. `send` makes one call, for a part of them, and gives one result for each.
-    The calls follow one another, and one that fails takes nothing from the others: its error is
-    that of each of its keys. If the server is away or too slow, the calls that would follow are not
-    made, and their keys have that error too. An error that all keys have in common is raised
-    itself, anything less as PartialFailure.
+    `places` has the keys, and where the caller gave each. `send` makes one call, for a part of
+    them, and gives one result for each. The calls follow one another, and one that fails takes
+    nothing from the others: its error is that of each of its keys. If the server is away or too
+    slow, the calls that would follow are not made, and their keys have that error too. An error
+    that all keys have in common is raised itself, anything less as PartialFailure.
     """
+    keys = list(places)
     results: dict[str, T] = {}
     errors: dict[str, PantlerError] = {}
     asked = 0
@@ -64,7 +98,8 @@ async def in_parts(
         rest = keys[asked:]
         asked += len(part)
         try:
-            came_of = await send(part)
+            with as_given([places[key] for key in part]):
+                came_of = await send(part)
         except NotReplicated as exc:  # the server is there, and this part was done
             errors.update(dict.fromkeys(part, exc))
             continue

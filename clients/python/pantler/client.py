@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pantler.batch import in_parts, several
+from pantler.batch import in_parts, listed, several
 from pantler.errors import PantlerError, answer_to, from_status
 from pantler.invalidation import InvalidationCalls
 from pantler.leased_fetch import LeasedFetch
@@ -84,8 +84,8 @@ class AsyncClient(TagCalls, InvalidationCalls):
         refused."""
         stored_as = {
             "ttl": ttl,
-            "tags": several(tags),
-            "depends_on": several(depends_on),
+            "tags": listed(tags),
+            "depends_on": listed(depends_on),
             "content_type": content_type,
         }
         fetching = LeasedFetch(
@@ -140,8 +140,8 @@ class AsyncClient(TagCalls, InvalidationCalls):
             value=value,
             ttl=ttl,
             sliding=sliding,
-            tags=several(tags),
-            depends_on=several(depends_on),
+            tags=listed(tags),
+            depends_on=listed(depends_on),
             content_type=content_type,
             request_id=request_id,
             **condition,
@@ -195,8 +195,8 @@ class AsyncClient(TagCalls, InvalidationCalls):
         PartialFailure if some could not be stored."""
         stored_as: dict[str, Any] = {
             "ttl": ttl,
-            "tags": several(tags),
-            "depends_on": several(depends_on),
+            "tags": listed(tags),
+            "depends_on": listed(depends_on),
             "content_type": content_type,
         }
 
@@ -211,7 +211,7 @@ class AsyncClient(TagCalls, InvalidationCalls):
                 for outcome in answer.outcomes
             ]
 
-        return await in_parts(list(values), store, lambda key: len(values[key]))
+        return await in_parts(several(values), store, lambda key: len(values[key]))
 
     async def delete_many(self, namespace: str, keys: Iterable[str]) -> dict[str, bool]:
         """Removes entries; whether each was there. Raises PartialFailure if some could not be

@@ -56,8 +56,8 @@ class PantlerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field that is out of range: its path in the request, and what it must be. In a batch of
-    more than 1,000 keys a request is a part of it, and an index counts from the part's first."""
+    """A field that is out of range: its path in the request, and what it must be. Of keys, tags and
+    entries an index counts those that the caller gave."""
 
     path: str
     description: str

@@ -5,10 +5,10 @@ from contextlib import aclosing
 from datetime import datetime
 from functools import cached_property
 
-from pantler.batch import in_parts, several
+from pantler.batch import in_parts, listed, several
 from pantler.connection import Connection
 from pantler.errors import answer_to, answers_to
-from pantler.model import Dependent, PatternProgress
+from pantler.model import Dependent, InvalidatedKeys, PatternProgress
 from pantler.pages import PAGE_SIZE, pages
 from pantler.v1 import invalidation_pb2, invalidation_pb2_grpc
 
@@ -24,14 +24,15 @@ class InvalidationCalls(Connection):
 
     async def invalidate_keys(
         self, namespace: str, keys: Iterable[str], *, soft: bool = False, cascade: bool = False
-    ) -> list[str]:
+    ) -> InvalidatedKeys:
         """Invalidates keys, and with `cascade` what depends on them, what depends on that, and so
-        on; which: those that were named, and then those that the cascade reached.
+        on; which they were.
 
         Raises CascadeTooWide if that reaches too far. Of more than 1,000 keys some may fail: then
         it raises PartialFailure, whose `results` have the others.
         """
         reached: dict[str, None] = {}
+        unnamed = 0
 
         async def invalidate(part: Sequence[str]) -> list[bool]:
             request = invalidation_pb2.InvalidateKeysRequest(
@@ -40,12 +41,15 @@ class InvalidationCalls(Connection):
             answer = await answer_to(
                 self._invalidation_service.InvalidateKeys, request, self._timeout_s
             )
+            nonlocal unnamed
             reached.update(dict.fromkeys(answer.invalidated))
+            unnamed += answer.invalidated_count - len(answer.invalidated)
             return [True] * len(part)
 
         named = several(keys)
         await in_parts(named, invalidate)
-        return list(dict.fromkeys([*named, *reached]))
+        invalidated = tuple(dict.fromkeys([*named, *reached]))
+        return InvalidatedKeys(invalidated, count=len(invalidated) + unnamed)
 
     async def invalidate_tags(
         self, namespace: str, tags: Iterable[str], *, soft: bool = False
@@ -118,7 +122,7 @@ class InvalidationCalls(Connection):
         """Says what a key depends on, whatever is stored there, in place of what was said before;
         nothing at all takes it back. It holds until it is declared anew."""
         request = invalidation_pb2.DeclareDependenciesRequest(
-            namespace=namespace, key=key, depends_on=several(depends_on)
+            namespace=namespace, key=key, depends_on=listed(depends_on)
         )
         await answer_to(self._invalidation_service.DeclareDependencies, request, self._timeout_s)
 

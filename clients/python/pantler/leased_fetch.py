@@ -68,10 +68,10 @@ class LeasedFetch:
         self._accept_stale = accept_stale
         self._holder = uuid4().hex
 
-    async def values(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values of distinct keys, without those that have none; 1,000 at a time. Raises what
-        the fetch raises, unless stale values will do, and PartialFailure if some keys could not be
-        read or their values were refused."""
+    async def values(self, keys: Mapping[str, int]) -> dict[str, bytes]:
+        """The values of keys (each with its place in the call), without those that have none; 1,000
+        at a time. Raises what the fetch raises, unless stale values will do, and PartialFailure if
+        some keys could not be read or their values were refused."""
         return await in_parts(keys, self._part)
 
     async def _part(self, keys: Sequence[str]) -> list[bytes | PantlerError | None]:

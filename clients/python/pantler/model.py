@@ -100,6 +100,17 @@ class Dependent:
 
 
 @dataclass(frozen=True, slots=True)
+class InvalidatedKeys:
+    """What an `invalidate_keys` invalidated."""
+
+    keys: tuple[str, ...]
+    """Those that were named, each once, and then those that a cascade reached, the nearest first:
+    of the latter the first 1,000 for each 1,000 that were named."""
+    count: int
+    """How many there were in all."""
+
+
+@dataclass(frozen=True, slots=True)
 class PatternProgress:
     """How far an `invalidate_pattern` is."""
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from functools import cached_property
 
-from pantler.batch import several
+from pantler.batch import as_given, several
 from pantler.connection import Connection
 from pantler.errors import answer_to
 from pantler.model import AddTagsResult, TaggedKey
@@ -17,15 +17,19 @@ class TagCalls(Connection):
     async def add_tags(self, namespace: str, key: str, tags: Iterable[str]) -> AddTagsResult:
         """Gives an entry more tags, as if they had been there since its fill began: if one of them
         was invalidated since, the entry is hidden now."""
-        request = tag_pb2.AddTagsRequest(namespace=namespace, key=key, tags=several(tags))
-        answer = await answer_to(self._tag_service.AddTags, request, self._timeout_s)
+        places = several(tags)
+        request = tag_pb2.AddTagsRequest(namespace=namespace, key=key, tags=places)
+        with as_given(list(places.values())):
+            answer = await answer_to(self._tag_service.AddTags, request, self._timeout_s)
         return AddTagsResult(found=answer.found, visible=answer.visible)
 
     async def remove_tags(self, namespace: str, key: str, tags: Iterable[str]) -> bool:
         """Takes tags from an entry; whether there was one. It brings nothing back that is
         hidden."""
-        request = tag_pb2.RemoveTagsRequest(namespace=namespace, key=key, tags=several(tags))
-        answer = await answer_to(self._tag_service.RemoveTags, request, self._timeout_s)
+        places = several(tags)
+        request = tag_pb2.RemoveTagsRequest(namespace=namespace, key=key, tags=places)
+        with as_given(list(places.values())):
+            answer = await answer_to(self._tag_service.RemoveTags, request, self._timeout_s)
         return answer.found
 
     async def tags(self, namespace: str, key: str) -> tuple[str, ...] | None:

@@ -10,9 +10,11 @@ import typer
 from pantler_server.cli.admin import namespaces, ping
 from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.config import config_app
+from pantler_server.cli.depend import depend, dependents
 from pantler_server.cli.entry import describe, touch
 from pantler_server.cli.invalidate import invalidate_app
 from pantler_server.cli.serve import serve
+from pantler_server.cli.tag import tag_app
 from pantler_server.cli.why import why
 
 app = typer.Typer(
@@ -58,6 +60,9 @@ app.command()(describe)
 app.command()(why)
 app.command()(touch)
 app.add_typer(invalidate_app, name="invalidate")
+app.add_typer(tag_app, name="tag")
+app.command()(depend)
+app.command()(dependents)
 app.command()(ping)
 app.command()(namespaces)
 app.add_typer(config_app, name="config")

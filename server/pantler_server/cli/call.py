@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -25,6 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = "5s"
+PAGE_SIZE = 1000  # of lists: the most that a server gives at once
 
 
 # gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
@@ -55,6 +56,24 @@ def seconds(duration: str, option: str) -> float:
         return parse_duration(duration).total_seconds()
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint=option) from None
+
+
+class _Page(Protocol):
+    next_page_token: str
+
+
+P = TypeVar("P", bound=_Page)
+
+
+def pages(ask: Callable[[str], P]) -> Iterator[P]:
+    """All pages of a list. `ask` makes one call, with the token of the page."""
+    token = ""
+    while True:
+        page = ask(token)
+        yield page
+        token = page.next_page_token
+        if not token:
+            return
 
 
 def print_json(document: Any) -> None:

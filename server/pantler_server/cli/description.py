@@ -12,7 +12,6 @@ _BECAUSE = {
     "EXPIRED": "it expired",
     "DELETED": "it was deleted",
     "HIDDEN_BY_KEY": "its key was invalidated",
-    "HIDDEN_BY_TAG": "one of its tags was invalidated",
     "HIDDEN_BY_NAMESPACE": "its namespace was invalidated",
     "HIDDEN_BY_DEPENDENCY": "a key on which it depends was invalidated",
     "HIDDEN_BY_AGE": "it is older than an invalidation by age allows",
@@ -60,6 +59,13 @@ def because(document: dict[str, Any]) -> str:
     match reason:
         case "HIDDEN_BY_TAG" if cause:
             return f"its tag {cause!r} was invalidated"
+        case "HIDDEN_BY_TAG" if document["miss_time"]:
+            return (
+                "older invalidations of tags and dependencies are no longer told apart, and one of "
+                "them may have been of its own"
+            )
+        case "HIDDEN_BY_TAG":
+            return "what was noted of invalidations of tags and dependencies was lost"
         case "HIDDEN_BY_DEPENDENCY" if cause:
             return f"the key {cause!r}, on which it depends, was invalidated"
         case "HIDDEN_BY_NAMESPACE" if not document["miss_time"]:

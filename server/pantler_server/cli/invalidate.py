@@ -72,11 +72,18 @@ def key(
             request, timeout=seconds(timeout, "--timeout")
         )
     if json:
-        print_json({"invalidated": list(answer.invalidated)})
+        print_json(
+            {
+                "invalidated": list(answer.invalidated),
+                "invalidated_count": answer.invalidated_count,
+            }
+        )
         return
     named = set(keys)
     for one in answer.invalidated:
         print(f"{one!r}: invalidated{'' if one in named else ', as it depends on them'}")
+    if more := answer.invalidated_count - len(answer.invalidated):
+        print(f"{more} more: invalidated, as they depend on them")
 
 
 @invalidate_app.command()
@@ -134,14 +141,14 @@ def whole_namespace(
         print(f"invalidated, version {answer.version} of the namespace")
 
 
-@invalidate_app.command()
+@invalidate_app.command(context_settings={"ignore_unknown_options": True})  # -5m is an age
 def older_than(
     namespace: Namespace,
     age_or_time: Annotated[
         str,
         typer.Argument(
-            help="An age such as 10m or 7d, by this machine's clock, or a time such as "
-            "2026-01-31T12:00:00Z.",
+            help="An age: 10m takes all that is older than ten minutes by this machine's clock, 7d "
+            "what is older than a week. Or a time such as 2026-01-31T12:00:00Z.",
         ),
     ],
     soft: Soft = False,
@@ -248,7 +255,8 @@ def _time(age_or_time: str) -> "Timestamp":
     time = Timestamp()
     try:
         try:
-            time.FromDatetime(datetime.now(UTC) - parse_duration(age_or_time))
+            age = parse_duration(age_or_time.removeprefix("-"))  # -10m is ten minutes ago too
+            time.FromDatetime(datetime.now(UTC) - age)
         except ValueError:
             time.FromJsonString(age_or_time)
     except (ValueError, OverflowError):

@@ -47,12 +47,14 @@ def _explanation(document: dict[str, Any]) -> str:
     if document["found"]:
         return f"is found: its value is from {created} and expires at {document['expire_time']}."
     when = f" at {document['miss_time']}" if document["miss_time"] else ""
+    if when and document["miss_reason"] == "HIDDEN_BY_TAG" and not document["miss_cause"]:
+        when = f"; the newest of these is from {document['miss_time']}"
     reason = f"{because(document)}{when}."
     if document["stale"]:
         return f"is stale: {reason} Only programs that accept stale entries are given it."
     if document["miss_reason"] == "UNKNOWN":
         return (
-            f"is not found: {reason} It was never set, or it expired, was evicted, or was deleted "
-            "or invalidated over a minute ago."
+            f"is not found: {reason} It was never set, or it expired, was evicted, matched a "
+            "pattern that was invalidated, or was deleted or invalidated over a minute ago."
         )
     return f"is not found: {reason}" + (f" What is stored is from {created}." if created else "")

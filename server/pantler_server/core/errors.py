@@ -39,6 +39,9 @@ class ServiceError(Exception):
         """What the reason's documentation in errors.proto promises, by name."""
 
 
+MAX_VIOLATIONS = 10  # each stands in the trailers three times, and clients take 8 KiB of these
+
+
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
     """A field that is out of range: its path in the request, and what it must be."""
@@ -51,8 +54,12 @@ class InvalidFields(ServiceError):
     """The request has fields out of range. Nothing was done; the caller corrects the request."""
 
     def __init__(self, violations: Sequence[FieldViolation]) -> None:
-        super().__init__("; ".join(f"{v.path} {v.description}" for v in violations))
-        self.violations = violations
+        self.violations = violations[:MAX_VIOLATIONS]
+        message = "; ".join(f"{one.path} {one.description}" for one in self.violations)
+        if len(violations) > MAX_VIOLATIONS:
+            message += "; and more"
+        super().__init__(message)
+        """The first MAX_VIOLATIONS of them."""
 
 
 class NamespaceUnknown(ServiceError):
@@ -132,8 +139,8 @@ class NotReplicated(ServiceError):
 
     def __init__(self, wanted: int, reached: int) -> None:
         super().__init__(
-            f"it took effect, but {reached} replicas have it instead of {wanted}, and a failover "
-            "now may undo it: repeat the call",
+            f"it took effect, but {reached} replicas said that they have it instead of {wanted}, "
+            "and a failover now may undo it: repeat the call",
             wanted=str(wanted),
             reached=str(reached),
         )

@@ -7,7 +7,7 @@ from uuid import uuid4
 from google.protobuf.timestamp_pb2 import Timestamp
 from pantler.v1 import cache_pb2, invalidation_pb2
 
-from pantler_server.core.errors import FieldViolation, ServiceError
+from pantler_server.core.errors import MAX_VIOLATIONS, FieldViolation, ServiceError
 from pantler_server.core.keyspace import NAMESPACE
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import fill_token, keys
@@ -85,8 +85,8 @@ def key(request: _HasKey) -> str:
 
 
 def keys_of(request: _HasKeys) -> Sequence[str]:
+    validate.batch(len(request.keys), "keys")
     wanted = list(request.keys)
-    validate.batch(len(wanted), "keys")
     if not validate.are_keys(wanted):
         validate.refuse(
             [
@@ -173,10 +173,11 @@ def new_entry(request: cache_pb2.SetRequest, namespace: Namespace) -> NewEntry:
 def new_entries(request: cache_pb2.BatchSetRequest, namespace: Namespace) -> list[NewEntry]:
     validate.batch(len(request.entries), "entries")
     violations: validate.Violations = []
-    new = [
-        _new_entry(entry, namespace, f"entries[{index}].", violations)
-        for index, entry in enumerate(request.entries)
-    ]
+    new: list[NewEntry] = []
+    for index, entry in enumerate(request.entries):
+        new.append(_new_entry(entry, namespace, f"entries[{index}].", violations))
+        if len(violations) > MAX_VIOLATIONS:
+            break
     validate.refuse(violations)
     return new
 
@@ -230,10 +231,11 @@ def dependencies(
 ) -> tuple[str, ...]:
     """The keys that one depends on, each once."""
     path = f"{path}depends_on"
-    for index, one in enumerate(message.depends_on):
-        if one == message.key:
-            violations.append(FieldViolation(f"{path}[{index}]", "must not be the key itself"))
-    return validate.labels(message.depends_on, validate.MAX_KEY_BYTES, path, violations)
+    named = validate.labels(message.depends_on, validate.MAX_KEY_BYTES, path, violations)
+    if message.key and message.key in named:
+        index = list(message.depends_on).index(message.key)
+        violations.append(FieldViolation(f"{path}[{index}]", "must not be the key itself"))
+    return named
 
 
 def is_soft(request: _HasMode) -> bool:

@@ -9,6 +9,8 @@ from pantler_server.core.namespace import Namespaces
 from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
 from pantler_server.servicers import convert, validate
 
+MAX_REACHED_TOLD = 1000  # so that an answer stays below 4 MiB, which many clients take at most
+
 
 class InvalidationServicer:
     """The RPCs of InvalidationService, documented in proto/pantler/v1/invalidation.proto."""
@@ -26,7 +28,10 @@ class InvalidationServicer:
         invalidated = await self._engine.invalidate_keys(
             namespace, keys, call.deadline, soft=soft, cascade=request.cascade
         )
-        return invalidation_pb2.InvalidateKeysResponse(invalidated=invalidated)
+        told = invalidated[: len(set(keys)) + MAX_REACHED_TOLD]
+        return invalidation_pb2.InvalidateKeysResponse(
+            invalidated=told, invalidated_count=len(invalidated)
+        )
 
     async def InvalidateTags(
         self, request: invalidation_pb2.InvalidateTagsRequest, call: Call

@@ -4,13 +4,14 @@ A check adds to a list what is wrong, with the field's path; `refuse` raises all
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
 
 from pantler_server.core.errors import FieldViolation, InvalidFields
 from pantler_server.core.keyspace import NAMESPACE
+from pantler_server.engines.cache import entry
 
 MAX_KEY_BYTES = 512
 MAX_BATCH_ITEMS = (
@@ -18,7 +19,7 @@ MAX_BATCH_ITEMS = (
 )
 DEFAULT_PAGE_SIZE = 100  # as tag.proto and invalidation.proto say
 MAX_CONTENT_TYPE_BYTES = 255  # its length is one byte of the entry's header
-MAX_LABELS = 64  # tags or dependencies of an entry: all of the longest fit its header of 64 KiB
+MAX_LABELS = entry.MAX_LABELS
 MAX_TAG_BYTES = 256
 MAX_ID_BYTES = 128  # of what callers make up: holders, request ids
 MAX_LEASE_MS = 600_000  # so that the lease of a caller that died is over some day
@@ -84,17 +85,17 @@ def text(value: str, max_bytes: int, path: str, violations: Violations) -> None:
 
 
 def labels(
-    texts: Iterable[str], max_bytes: int, path: str, violations: Violations
+    texts: Sequence[str], max_bytes: int, path: str, violations: Violations
 ) -> tuple[str, ...]:
-    """Tags or dependencies, each once."""
-    distinct = tuple(dict.fromkeys(texts))
-    if len(distinct) > MAX_LABELS:
+    """Tags or dependencies, each once. Of too many none is looked at."""
+    if len(texts) > MAX_LABELS:
         violations.append(FieldViolation(path, f"must be at most {MAX_LABELS}"))
+        return ()
     for index, one in enumerate(texts):
         if not one:
             violations.append(FieldViolation(f"{path}[{index}]", "must not be empty"))
         text(one, max_bytes, f"{path}[{index}]", violations)
-    return distinct
+    return tuple(dict.fromkeys(texts))
 
 
 def some_labels(

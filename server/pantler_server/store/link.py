@@ -59,7 +59,8 @@ class Link(asyncio.Protocol):
     """A connection that many calls share. Made by `store/connect.py`, owned by a `Node`.
 
     `run_id` is the beginning of the server's run id (8 bytes): another at each of its starts.
-    `on_push` is called with what the server sends unasked, as messages of a subscribed channel.
+    `heard` grows whenever the server sends something. `on_push` is called with what it sends
+    unasked, as messages of a subscribed channel.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Link(asyncio.Protocol):
         on_push: Callable[[list[Reply]], None] | None = None,
     ) -> None:
         self.run_id = run_id
+        self.heard = 0
         self._loop = loop
         self._on_lost = on_lost
         self._on_push = on_push
@@ -139,6 +141,7 @@ class Link(asyncio.Protocol):
         self._transport.write(b"".join(commands))
 
     def data_received(self, data: bytes) -> None:
+        self.heard += 1
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:  # False: no whole reply is left

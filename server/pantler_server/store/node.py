@@ -146,20 +146,21 @@ class Node:
             log.warning("redis not reachable", address=str(self.address), detail=detail)
 
     async def _probe(self) -> None:
-        """Pings each link; one that does not answer within the interval is dropped, so that a
+        """Pings each link; one that says nothing within the interval is dropped, so that a
         connection that is open at this end only is noticed."""
         loop = asyncio.get_running_loop()
         ping = (pack("PING"),)
         while True:
             await asyncio.sleep(PROBE_INTERVAL_S)
             for link in tuple(self._links):
-                began = loop.time()
+                began, heard = loop.time(), link.heard
                 try:
                     await link.submit(ping, began + PROBE_INTERVAL_S)
                     self.probe_s = loop.time() - began
                     self.detail = ""
                 except LinkLost:
-                    link.close(f"no answer to PING within {PROBE_INTERVAL_S} s")
+                    if link.heard == heard:  # else it is busy with what came before
+                        link.close(f"no answer to PING within {PROBE_INTERVAL_S} s")
                 except ReplyFailed as exc:
                     self.detail = str(exc)
 

@@ -70,7 +70,7 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._serving: dict[int, bytes] = {}  # the run id of the primary of each slot in use
         self._welcomes: dict[int, asyncio.Task[None]] = {}
-        self._replication = Replication(topology)
+        self._replication = Replication(topology, command_timeout_s)
 
     async def start(self) -> None:
         """Connects, and waits for the first attempt at each primary. Redis may be away."""
@@ -81,7 +81,7 @@ class Store:
 
     async def stop(self) -> None:
         await background.stop(tuple(self._welcomes.values()))
-        self._replication.stop()
+        await self._replication.stop()
         await self.topology.stop()
 
     @property

@@ -32,10 +32,12 @@ class InvalidateKeysRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., cascade: _Optional[bool] = ...) -> None: ...
 
 class InvalidateKeysResponse(_message.Message):
-    __slots__ = ("invalidated",)
+    __slots__ = ("invalidated", "invalidated_count")
     INVALIDATED_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
     invalidated: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, invalidated: _Optional[_Iterable[str]] = ...) -> None: ...
+    invalidated_count: int
+    def __init__(self, invalidated: _Optional[_Iterable[str]] = ..., invalidated_count: _Optional[int] = ...) -> None: ...
 
 class InvalidateTagsRequest(_message.Message):
     __slots__ = ("namespace", "tags", "mode")

@@ -30,7 +30,8 @@ class InvalidationServiceStub:
 
     An answer means that it holds: no read that begins after it gives a value whose fill began before it,
     and no such fill lands later. docs/invalidation.md has the few cases in which this can't be kept. All
-    but InvalidatePattern may be repeated; after UNAVAILABLE, repeat the call: it may have been done in part.
+    calls may be repeated; an invalidation then also covers what was stored in between, and that of a pattern
+    walks from the beginning. After UNAVAILABLE, repeat the call: it may have been done in part.
 
     Calls may fail as those of CacheService do, and with UNAVAILABLE and reason
     ERROR_REASON_NOT_REPLICATED where the namespace asks for replicas (`invalidation_replicas`).
@@ -84,7 +85,8 @@ class InvalidationServiceServicer:
 
     An answer means that it holds: no read that begins after it gives a value whose fill began before it,
     and no such fill lands later. docs/invalidation.md has the few cases in which this can't be kept. All
-    but InvalidatePattern may be repeated; after UNAVAILABLE, repeat the call: it may have been done in part.
+    calls may be repeated; an invalidation then also covers what was stored in between, and that of a pattern
+    walks from the beginning. After UNAVAILABLE, repeat the call: it may have been done in part.
 
     Calls may fail as those of CacheService do, and with UNAVAILABLE and reason
     ERROR_REASON_NOT_REPLICATED where the namespace asks for replicas (`invalidation_replicas`).
@@ -127,7 +129,8 @@ class InvalidationServiceServicer:
 
     def InvalidateOlderThan(self, request, context):
         """InvalidateOlderThan invalidates all entries of a namespace whose fill began before a time (their
-        `create_time`), in one round trip.
+        `create_time`), in one round trip. A time in the future is refused with INVALID_ARGUMENT; on a Cluster
+        whose clocks differ, servers that are ahead may have done it, and then the message says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,7 +203,8 @@ class InvalidationService:
 
     An answer means that it holds: no read that begins after it gives a value whose fill began before it,
     and no such fill lands later. docs/invalidation.md has the few cases in which this can't be kept. All
-    but InvalidatePattern may be repeated; after UNAVAILABLE, repeat the call: it may have been done in part.
+    calls may be repeated; an invalidation then also covers what was stored in between, and that of a pattern
+    walks from the beginning. After UNAVAILABLE, repeat the call: it may have been done in part.
 
     Calls may fail as those of CacheService do, and with UNAVAILABLE and reason
     ERROR_REASON_NOT_REPLICATED where the namespace asks for replicas (`invalidation_replicas`).

@@ -31,7 +31,8 @@ class InvalidationServiceStub:
 
     An answer means that it holds: no read that begins after it gives a value whose fill began before it,
     and no such fill lands later. docs/invalidation.md has the few cases in which this can't be kept. All
-    but InvalidatePattern may be repeated; after UNAVAILABLE, repeat the call: it may have been done in part.
+    calls may be repeated; an invalidation then also covers what was stored in between, and that of a pattern
+    walks from the beginning. After UNAVAILABLE, repeat the call: it may have been done in part.
 
     Calls may fail as those of CacheService do, and with UNAVAILABLE and reason
     ERROR_REASON_NOT_REPLICATED where the namespace asks for replicas (`invalidation_replicas`).
@@ -61,7 +62,8 @@ class InvalidationServiceStub:
     """InvalidateNamespace invalidates all entries of a namespace, in one round trip."""
     InvalidateOlderThan: _grpc.UnaryUnaryMultiCallable[_invalidation_pb2.InvalidateOlderThanRequest, _invalidation_pb2.InvalidateOlderThanResponse]
     """InvalidateOlderThan invalidates all entries of a namespace whose fill began before a time (their
-    `create_time`), in one round trip.
+    `create_time`), in one round trip. A time in the future is refused with INVALID_ARGUMENT; on a Cluster
+    whose clocks differ, servers that are ahead may have done it, and then the message says so.
     """
     DeclareDependencies: _grpc.UnaryUnaryMultiCallable[_invalidation_pb2.DeclareDependenciesRequest, _invalidation_pb2.DeclareDependenciesResponse]
     """DeclareDependencies says what a key depends on, whatever is stored there, in place of what was said
@@ -78,7 +80,8 @@ class InvalidationServiceAsyncStub(InvalidationServiceStub):
 
     An answer means that it holds: no read that begins after it gives a value whose fill began before it,
     and no such fill lands later. docs/invalidation.md has the few cases in which this can't be kept. All
-    but InvalidatePattern may be repeated; after UNAVAILABLE, repeat the call: it may have been done in part.
+    calls may be repeated; an invalidation then also covers what was stored in between, and that of a pattern
+    walks from the beginning. After UNAVAILABLE, repeat the call: it may have been done in part.
 
     Calls may fail as those of CacheService do, and with UNAVAILABLE and reason
     ERROR_REASON_NOT_REPLICATED where the namespace asks for replicas (`invalidation_replicas`).
@@ -105,7 +108,8 @@ class InvalidationServiceAsyncStub(InvalidationServiceStub):
     """InvalidateNamespace invalidates all entries of a namespace, in one round trip."""
     InvalidateOlderThan: _aio.UnaryUnaryMultiCallable[_invalidation_pb2.InvalidateOlderThanRequest, _invalidation_pb2.InvalidateOlderThanResponse]  # type: ignore[assignment]
     """InvalidateOlderThan invalidates all entries of a namespace whose fill began before a time (their
-    `create_time`), in one round trip.
+    `create_time`), in one round trip. A time in the future is refused with INVALID_ARGUMENT; on a Cluster
+    whose clocks differ, servers that are ahead may have done it, and then the message says so.
     """
     DeclareDependencies: _aio.UnaryUnaryMultiCallable[_invalidation_pb2.DeclareDependenciesRequest, _invalidation_pb2.DeclareDependenciesResponse]  # type: ignore[assignment]
     """DeclareDependencies says what a key depends on, whatever is stored there, in place of what was said
@@ -121,7 +125,8 @@ class InvalidationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     An answer means that it holds: no read that begins after it gives a value whose fill began before it,
     and no such fill lands later. docs/invalidation.md has the few cases in which this can't be kept. All
-    but InvalidatePattern may be repeated; after UNAVAILABLE, repeat the call: it may have been done in part.
+    calls may be repeated; an invalidation then also covers what was stored in between, and that of a pattern
+    walks from the beginning. After UNAVAILABLE, repeat the call: it may have been done in part.
 
     Calls may fail as those of CacheService do, and with UNAVAILABLE and reason
     ERROR_REASON_NOT_REPLICATED where the namespace asks for replicas (`invalidation_replicas`).
@@ -176,7 +181,8 @@ class InvalidationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_invalidation_pb2.InvalidateOlderThanResponse, _abc.Awaitable[_invalidation_pb2.InvalidateOlderThanResponse]]:
         """InvalidateOlderThan invalidates all entries of a namespace whose fill began before a time (their
-        `create_time`), in one round trip.
+        `create_time`), in one round trip. A time in the future is refused with INVALID_ARGUMENT; on a Cluster
+        whose clocks differ, servers that are ahead may have done it, and then the message says so.
         """
 
     @_abc_1.abstractmethod

@@ -24,11 +24,14 @@ local readable = header ~= '' and state and is_fresh(header, entry, state, label
 if wanted ~= '' and not (readable and string.sub(header, 5, 12) == wanted) then
   return 0
 end
+-- First, and whether or not it is there: a full Redis lets a script that frees something write on.
 if flag == 0 then
-  -- First, and whether or not it is there: a full Redis lets a script that frees something write on.
   redis.call('UNLINK', entry)
-elseif header ~= '' then
-  redis.call('SETRANGE', entry, 1, string.char(string.byte(header, 2) % 2 + flag))
+else
+  redis.call('HDEL', marks, '')
+  if header ~= '' then
+    redis.call('SETRANGE', entry, 1, string.char(string.byte(header, 2) % 2 + flag))
+  end
 end
 if not state then
   -- include functions/new_partition.lua

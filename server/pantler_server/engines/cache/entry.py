@@ -26,6 +26,7 @@ SLIDING = 1
 SOFT_BY_KEY = 2
 SOFT_BY_CASCADE = 4
 HEADER_BYTES = 52
+MAX_LABELS = 64  # tags or dependencies: their number is one byte, and the longest fit 64 KiB
 
 PLAIN = bytes((FORMAT, 0, HEADER_BYTES, 0))
 """How an entry begins that has no flags and no labels."""
@@ -38,6 +39,7 @@ HEADER = Struct("<xBHQ8sQQQQ")
 _HEAD = Struct("<BBHQ")
 _I64 = Struct("<Q")
 _I16 = Struct("<H")
+_BARE_HEADER_BYTES = HEADER_BYTES + _I64.size + 3  # with labels, of which it has none
 
 
 class Header(NamedTuple):
@@ -77,6 +79,14 @@ def read_header(raw: bytes) -> Header:
 def raw_version(raw: bytes | None) -> bytes:
     """The version of an entry as it stands in the header; empty if there is no entry."""
     return b"" if raw is None else raw[4:12]
+
+
+def has_labels(raw: bytes) -> bool:
+    """Whether an entry has tags or dependencies."""
+    header_bytes = _I16.unpack_from(raw, 2)[0]
+    if header_bytes == HEADER_BYTES:
+        return False
+    return bool(header_bytes - raw[HEADER_BYTES + _I64.size] > _BARE_HEADER_BYTES)
 
 
 def read_labels(raw: bytes, at: int = HEADER_BYTES) -> Labels:

@@ -123,6 +123,6 @@ def failure(partition: Partition, place: bytes) -> bytes:
 
 
 def answered(partition: Partition, place: bytes, request_id: str) -> bytes:
-    """`{namespace:partition}r:request_id:key`, a string: what the first Set of the key with the id
-    came to. Expires after 10 minutes."""
-    return b"%br:%b%b" % (partition.tag, request_id.encode(), place[len(partition.tag) + 1 :])
+    """`{namespace:partition}r:key`, a zero byte, which neither may have, and the request id, a
+    string: what the first Set of the key with the id came to. Expires after 10 minutes."""
+    return b"%br%b\0%b" % (partition.tag, place[len(partition.tag) + 1 :], request_id.encode())

@@ -79,9 +79,9 @@ def whole(state: bytes) -> tuple[Whole, int]:
 
 
 def needs_labels(raw: bytes, marks: Whole) -> bool:
-    """Whether it takes the marks of its labels to judge an entry."""
-    header = entry.read_header(raw)
-    return header.header_bytes > entry.HEADER_BYTES and header.began < marks.label
+    """Whether it takes the marks of its labels to judge an entry: it has some, and any label was
+    invalidated since it was known that none of its own was."""
+    return entry.has_labels(raw) and entry.read_checked(raw) < marks.label
 
 
 def label_members(raw: bytes) -> list[bytes]:
@@ -114,7 +114,7 @@ def cover_of(
         return Cover(True, MissReason.HIDDEN_BY_NAMESPACE, marks.hard)
     if began < marks.hard_age and created_us < marks.hard_before_us:
         return Cover(True, MissReason.HIDDEN_BY_AGE, marks.hard_age)
-    if header.header_bytes > entry.HEADER_BYTES and began < marks.label:
+    if needs_labels(raw, marks):
         by_label = _label_cover(raw, began, labels)
         if by_label is not None and by_label.is_hard:
             return by_label
@@ -132,8 +132,6 @@ def cover_of(
 
 def _label_cover(raw: bytes, began: int, labels: Mapping[bytes, int]) -> Cover | None:
     members = label_members(raw)
-    if len(members) == 1:
-        return None
     floor = labels.get(_NO_LABEL)
     if floor is None or entry.read_checked(raw) < floor:
         return Cover(True, MissReason.HIDDEN_BY_TAG, floor or 0)

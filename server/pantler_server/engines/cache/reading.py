@@ -3,15 +3,18 @@
 A read is one round trip and no script: the entry, its partition's marks and the time, in this
 order, so that an invalidation between the first two can only hide. One more asks for the marks of
 the entry's labels, if it has some and any label was invalidated since its fill began; the state and
-the time are read with them again, so that they are of one generation.
+the time are read with them again, so that they are of one generation. What one found is remembered
+until another label is invalidated. The first read of a partition
+that has no marks gives it some: else a fill that begins with it could not be told, should they be
+lost, from one that began before that.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pantler_server.core.errors import ServiceError, WrongKind
+from pantler_server.core.errors import ServiceError, StoreError, WrongKind
 from pantler_server.core.namespace import Namespace, Partition
-from pantler_server.engines.cache import entry, fill_token, keys, marks
+from pantler_server.engines.cache import entry, fill_token, keys, marks, scripts
 from pantler_server.engines.cache.fill_token import FillToken
 from pantler_server.engines.cache.marks import Cover
 from pantler_server.engines.cache.model import Hit, Miss, MissReason
@@ -21,6 +24,7 @@ from pantler_server.store.store import Store
 
 _TIME = pack("TIME")
 _NO_MARKS: Mapping[bytes, int] = {}
+MOST_LABEL_MARKS = 4096  # a few MB; those in use come back with a read each
 
 
 class Place(NamedTuple):
@@ -180,6 +184,9 @@ class Reader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mark_reads: dict[bytes, bytes] = {}
+        self._label_marks: dict[bytes, tuple[tuple[bytes, int], Mapping[bytes, int]]] = {}
+        """By the header of an entry: the primary and the newest mark of any label of its partition,
+        and the marks of its own as of then. They are the same until there is a newer one."""
 
     async def get(self, at: Place, deadline: float, *, replica: bool = False) -> Sight:
         """One key. One round trip, or two, the first to a replica that may be behind if that is
@@ -189,23 +196,47 @@ class Reader:
         request = Request(partition.slot, commands, at.key, repeatable=True, writes=False)
         raw, state, time = await self._store.call(request, deadline, replica=replica)
         view = view_of(request, state, time)
+        if state is None:
+            view = await self._begin(at.space, partition, view, deadline)
         if not raw:  # an empty string holds nothing
             return Sight(None, view)
         if raw.startswith(entry.PLAIN):
             return Sight(raw, view)
         return await self.complete(partition, raw, view, deadline)
 
+    async def _begin(
+        self, space: Namespace, partition: Partition, view: View, deadline: float
+    ) -> View:
+        """Gives a partition marks; the view of them. Where that fails it is what was seen, whose
+        fills are refused."""
+        request = scripts.begin(space, partition)
+        try:
+            [[state, time]] = await self._store.call(request, deadline)
+        except StoreError:
+            return view
+        return view_of(request, state, time)
+
     async def complete(
         self, partition: Partition, raw: bytes, view: View, deadline: float
     ) -> Sight:
         """A string with what it takes to judge it: one round trip more, if that needs the marks of
-        its labels. Of the string nothing but the header need be there."""
+        its labels and they are not known as of the newest mark. Of the string nothing but the
+        header need be there."""
         if not _needs_labels(raw, view):
             return Sight(raw, view)
+        header = raw[: entry.read_header(raw).header_bytes]
+        as_of = view.primary, view.whole.label  # before the marks are read: none may be newer
+        known = self._label_marks.get(header)
+        if known is not None and known[0] == as_of:
+            return Sight(raw, view, known[1])
         members = marks.label_members(raw)
         request = self._read_labels(partition, members)
         replies = await self._store.call(request, deadline)
-        return Sight(raw, *_label_view(request, members, replies))
+        seen = _label_view(request, members, replies)
+        if len(self._label_marks) >= MOST_LABEL_MARKS:
+            self._label_marks.clear()
+        self._label_marks[header] = as_of, seen[1]
+        return Sight(raw, *seen)
 
     async def get_many(
         self, space: Namespace, wanted: Sequence[str], deadline: float
@@ -230,8 +261,31 @@ class Reader:
                         at = Place(space, wanted[index], group.partition, place)
                         raws[position] = await self._alone(at, deadline)
             sights.append(GroupSight(raws, view_of(request, state, time), _NO_MARKS))
+        await self._begin_each(space, groups, sights, deadline)
         await self._complete(groups, sights, deadline)
         return list(zip(groups, sights, strict=True))
+
+    async def _begin_each(
+        self,
+        space: Namespace,
+        groups: Sequence[keys.Group],
+        sights: "list[GroupSight | ServiceError]",
+        deadline: float,
+    ) -> None:
+        """As `_begin`, for all partitions of a batch that have no marks."""
+        lacking = {
+            index: scripts.begin(space, group.partition)
+            for index, (group, sight) in enumerate(zip(groups, sights, strict=True))
+            if isinstance(sight, GroupSight) and sight.view.generation == fill_token.NONE
+        }
+        if not lacking:
+            return
+        outcomes = await self._store.call_each(list(lacking.values()), deadline)
+        for (index, request), outcome in zip(lacking.items(), outcomes, strict=True):
+            sight = sights[index]
+            if isinstance(sight, GroupSight) and not isinstance(outcome, ServiceError):
+                [[state, time]] = outcome
+                sights[index] = sight._replace(view=view_of(request, state, time))
 
     async def _complete(
         self,

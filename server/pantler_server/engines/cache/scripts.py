@@ -19,6 +19,7 @@ MAX_FILL_MS = 60_000  # functions/trim_tombstones.lua, set.lua and touch.lua hav
 _ANSWER = Struct("<BQ8s")  # outcome, expiry (Unix us), version
 
 _SET = Script.load(__package__, "set.lua")
+_BEGIN = Script.load(__package__, "begin.lua")
 _DELETE = Script.load(__package__, "delete.lua")
 _TOUCH = Script.load(__package__, "touch.lua")
 _INDEX = Script.load(__package__, "index.lua")
@@ -71,11 +72,11 @@ def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Req
             fingerprint,
             new.key if indexes.places else b"",
             indexes.tags,
-            longest_life_us(space),
+            _edge_life_us(space),
         )
         if token is not None:
             arguments += (
-                b"" if token.generation == fill_token.NONE else token.generation,
+                token.generation,
                 token.seq,
                 entry.pack_version(token.version),
                 b"" if token.lease_id == fill_token.NONE else token.lease_id,
@@ -111,9 +112,22 @@ def label_indexes(
     return Indexes(places, len(tags))
 
 
+def _edge_life_us(space: Namespace) -> int:
+    """How long cascades follow an entry's dependencies when it has gone: what was made of it may be
+    there still."""
+    return (space.ttl_ms + MAX_FILL_MS) * 1000
+
+
 def longest_life_us(space: Namespace) -> int:
     """How long an entry may be kept after it was set, touched, or its fill began."""
     return (space.max_ttl_ms + space.grace_ms + MAX_FILL_MS) * 1000
+
+
+def begin(space: Namespace, partition: Partition) -> Request:
+    """The reply is the state, and the time as TIME has it."""
+    places = (keys.marks(partition), keys.tombstones(partition))
+    arguments = (random.randbytes(8),)
+    return _BEGIN.request(partition.slot, places, arguments, space.name, repeatable=True)
 
 
 def delete_entry(
@@ -161,7 +175,7 @@ def touch_entry(space: Namespace, key: str, ttl_ms: int, version: bytes = b"") -
 def index_entry(space: Namespace, key: str, indexes: Indexes, until_us: int) -> Request:
     """Notes an entry that lives until then (Unix us) in its indexes."""
     partition, _ = keys.place(space, key)
-    arguments = (key, indexes.tags, until_us, longest_life_us(space))
+    arguments = (key, indexes.tags, until_us, _edge_life_us(space))
     return _INDEX.request(partition.slot, indexes.places, arguments, key, repeatable=True)
 
 

@@ -12,9 +12,9 @@
 --   each of an entry that a read would give as fresh
 -- ARGV[7] name in the tombstones  ARGV[8] fingerprint of the request (16 bytes), '' without its id
 -- ARGV[9] key, for the indexes  ARGV[10] how many of the indexes are of tags
--- ARGV[11] how long a dependency is kept in its index (us)
--- ARGV[12..16] a fill token: generation, sequence, version of the entry that was there, lease id
---   (each '' if there was none; the sequence 0), time of issue (Unix us)
+-- ARGV[11] how much longer than the entry a dependency is kept in its index (us)
+-- ARGV[12..16] a fill token: generation, sequence, version of the entry that was there and lease id
+--   (each '' if there was none), time of issue (Unix us)
 -- returns expiry (Unix us) if it stored the entry and reads give it, else {outcome, expiry, version (8
 --   bytes)}, whose last two tell of what was stored, by the first request with this id; outcome 1
 --   stored, 2 condition not met, 3 fill lost, 4 the request id had another request, 5 stored, but hidden
@@ -57,7 +57,7 @@ local outcome, stamp, created_us = STORED, state, now_us
 if ARGV[12] then
   local generation, seq, version = ARGV[12], tonumber(ARGV[13]), ARGV[14]
   local lease_id, issued_us = ARGV[15], tonumber(ARGV[16])
-  if (generation ~= string.sub(state, 1, 8) and generation ~= '')
+  if generation ~= string.sub(state, 1, 8)
     or (header ~= '' and string.sub(header, 5, 12) ~= version)
     or (#state >= 88 and seq < struct.unpack('<I8', state, 73)) then  -- the floor for fills
     outcome = FILL_LOST
@@ -110,8 +110,8 @@ if outcome == STORED then
     end
     if ARGV[9] ~= '' then
       -- include functions/index.lua
-      index(answered and 7 or 6, tonumber(ARGV[10]), ARGV[9], now_us, now_us + ARGV[4] * 1000,
-        now_us + ARGV[11])
+      local until_us = now_us + ARGV[4] * 1000
+      index(answered and 7 or 6, tonumber(ARGV[10]), ARGV[9], now_us, until_us, until_us + ARGV[11])
     end
     if ARGV[12] then
       -- include functions/cover.lua

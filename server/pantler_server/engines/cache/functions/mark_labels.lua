@@ -1,5 +1,5 @@
 -- mark_labels: notes that tags or dependencies were invalidated, in their marks (zset) of a partition.
--- Member: kind and name, 'T' tag and 'D' dependency, lower case if SOFT (keys.py); its score is the
+-- Member: kind and name, 'T' tag and 'D' dependency, lower case if SOFT (marks.py); its score is the
 -- sequence of its newest invalidation. Member '' is the floor: the newest sequence that was forgotten
 -- here; an entry with labels that nobody has checked since is hidden. The zset counts only while the
 -- state tells of a mark: what a lost generation left is of no use; if it is gone, everything with

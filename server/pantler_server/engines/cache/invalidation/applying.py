@@ -4,9 +4,15 @@ It is acknowledged when every partition has it, and as many replicas as the name
 some partition has not, the caller learns it and repeats the whole: what is done twice does no harm.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from pantler_server.core.errors import NotReplicated, OutcomeUnknown, ServiceError
+from pantler_server.core.errors import (
+    NotReplicated,
+    OutcomeUnknown,
+    ServiceError,
+    StoreUnavailable,
+)
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.failover import Event, Failover
@@ -40,17 +46,20 @@ class Applier:
         requests: Sequence[Request],
         events: Sequence[Event],
         deadline: float,
+        passed_over: type[ServiceError] | tuple[()] = (),
     ) -> list[Reply]:
-        """A reply to each request, once all are done."""
+        """A reply to each request, once all are done, but for those that fail so."""
         # Noted first: should the primary change between the two, the new one hears of it.
         self._failover.note(space, events)
         outcomes = await self._store.call_each(requests, deadline)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, ServiceError)]
-        for failure in failures:
-            if isinstance(failure, OutcomeUnknown):
-                raise failure
-        for failure in failures:
-            raise failure
+        failures = [
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, ServiceError) and not isinstance(outcome, passed_over)
+        ]
+        if failures:
+            with in_part(self._store.role, begun=len(failures) < len(outcomes)):
+                raise _worst(failures)
         if space.config.invalidation_replicas:
             await self._replicate(space, requests, deadline)
         return [outcome[0] for outcome in outcomes if not isinstance(outcome, ServiceError)]
@@ -65,6 +74,27 @@ class Applier:
             for partition in space.partitions
             if partition.slot in done_by
         ]
-        reached = await self._store.wait_for_replicas(written, wanted, deadline)
+        try:
+            reached = await self._store.wait_for_replicas(written, wanted, deadline)
+        except StoreUnavailable as exc:
+            raise NotReplicated(wanted, 0) from exc
         if reached < wanted:
             raise NotReplicated(wanted, reached)
+
+
+@contextmanager
+def in_part(role: str, *, begun: bool = True) -> Iterator[None]:
+    """What fails in here, when the whole has begun, may not say that nothing was done."""
+    try:
+        yield
+    except StoreUnavailable as away:
+        if not begun:
+            raise
+        raise OutcomeUnknown(
+            "Redis went away before the whole was done: repeat the call", role
+        ) from away
+
+
+def _worst(failures: Sequence[ServiceError]) -> ServiceError:
+    """The one that says least of what was done."""
+    return next((one for one in failures if isinstance(one, OutcomeUnknown)), failures[0])

@@ -4,9 +4,9 @@
 --   functions/index.lua), and those that were declared to (zset)
 -- ARGV[1] generation (8 random bytes), for a partition without
 -- ARGV[2] how long an entry may be kept (us)
--- ARGV[3] how many dependents to tell of one key at most
--- ARGV[4..] members of KEYS[3] (functions/mark_labels.lua)
--- returns {dependents by their entries, dependents that were declared}
+-- ARGV[3] how many dependents to tell of one key at most; when as many were told, the rest is left
+-- ARGV[4..] members of KEYS[3] (functions/mark_labels.lua), one for each key
+-- returns {dependents by their entries, dependents that were declared, of how many keys they are}
 -- clock: redis TIME               expiry: none that is written has one
 local marks, tombstones, labels = KEYS[1], KEYS[2], KEYS[3]
 
@@ -24,8 +24,12 @@ for i = 4, #ARGV do
 end
 -- include functions/mark_labels.lua
 mark_labels(marks, state, labels, now_us, ARGV[2], members)
-local by_entry, declared = {}, {}
+local by_entry, declared, most, told = {}, {}, tonumber(ARGV[3]), 0
 for i = 4, #KEYS, 2 do
+  if #by_entry + #declared >= most then
+    break
+  end
+  told = told + 1
   local found = redis.call('ZRANGE', KEYS[i], now_us, '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3])
   for _, key in ipairs(found) do
     by_entry[#by_entry + 1] = key
@@ -34,4 +38,4 @@ for i = 4, #KEYS, 2 do
     declared[#declared + 1] = key
   end
 end
-return {by_entry, declared}
+return {by_entry, declared, told}

@@ -8,7 +8,7 @@ by their key. What was seen once is not followed again, so cycles and diamonds e
 
 from collections.abc import Iterable, Sequence
 
-from pantler_server.core.errors import CascadeTooWide
+from pantler_server.core.errors import CascadeTooWide, WrongKind
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import entry, keys, marks
 from pantler_server.engines.cache.failover import OfKey, OfLabel
@@ -16,7 +16,7 @@ from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.invalidation.applying import Applier
 from pantler_server.engines.cache.scripts import KeyEvent, delete_entry
 
-MAX_KEYS = 10_000  # about a second, and 5 MB of answer at the most
+MAX_KEYS = 10_000  # about a second, and 5 MB of names at the most
 MAX_STEPS = 100
 AT_ONCE = 500  # keys in one script, so that none takes long
 
@@ -49,7 +49,7 @@ class Cascade:
                     soft=self._soft,
                 )
             declared |= new
-            frontier = [key for key in (*by_entry, *new) if key not in reached]
+            frontier = [key for key in by_entry | dict.fromkeys(new) if key not in reached]
             reached |= dict.fromkeys(frontier)
             if not frontier:
                 return list(reached)
@@ -57,11 +57,13 @@ class Cascade:
                 break
         raise CascadeTooWide(MAX_KEYS, MAX_STEPS)
 
-    async def _step(self, frontier: Sequence[str]) -> tuple[list[str], set[str]]:
-        """What depends directly on these keys: by its entry, and as declared."""
-        by_entry: list[str] = []
+    async def _step(self, frontier: Sequence[str]) -> tuple[dict[str, None], set[str]]:
+        """What depends directly on these keys: by its entry, and as declared. More than MAX_KEYS
+        need not be all."""
+        by_entry: dict[str, None] = {}
         declared: set[str] = set()
-        for first in range(0, len(frontier), AT_ONCE):
+        first = 0
+        while first < len(frontier) and len(by_entry) + len(declared) <= MAX_KEYS:
             part = frontier[first : first + AT_ONCE]
             members = [marks.dependency_member(key, soft=self._soft) for key in part]
             replies = await self._applier.everywhere(
@@ -72,10 +74,11 @@ class Cascade:
                 [OfLabel(member) for member in members],
                 self._deadline,
             )
-            for of_entries, of_declarations in replies:
-                by_entry += map(bytes.decode, of_entries)
+            for of_entries, of_declarations, _ in replies:
+                by_entry |= dict.fromkeys(map(bytes.decode, of_entries))
                 declared.update(map(bytes.decode, of_declarations))
-        return list(dict.fromkeys(by_entry)), declared
+            first += min(told for _, _, told in replies)
+        return by_entry, declared
 
 
 async def invalidate_keys(
@@ -87,10 +90,11 @@ async def invalidate_keys(
     *,
     soft: bool,
 ) -> None:
-    """Invalidates keys by themselves. One round trip."""
+    """Invalidates keys by themselves. One round trip. A place that holds something else holds no
+    entry: there is nothing to invalidate."""
     flag = 0
     if soft:
         flag = entry.SOFT_BY_CASCADE if event is KeyEvent.CASCADE else entry.SOFT_BY_KEY
     requests = [delete_entry(space, key, 0, event, flag) for key in named]
     events = [OfKey(key, keys.place(space, key)[0].slot, event, flag) for key in named]
-    await applier.all_of(space, requests, events, deadline)
+    await applier.all_of(space, requests, events, deadline, passed_over=WrongKind)

@@ -18,13 +18,18 @@ for i = 1, before do
 end
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
-redis.call('DEL', forward)
-for i = 1, #ARGV - 2 do
-  if i <= before then
-    redis.call('ZREM', KEYS[1 + i], key)
-  else
+local now_on = {}
+for i = before + 1, #ARGV - 2 do  -- first: a full Redis refuses it only while nothing was written
+  now_on[ARGV[2 + i]] = true
+  if redis.call('SISMEMBER', forward, ARGV[2 + i]) == 0 then
     redis.call('ZADD', KEYS[1 + i], now_us, key)
     redis.call('SADD', forward, ARGV[2 + i])
+  end
+end
+for i = 1, before do
+  if not now_on[ARGV[2 + i]] then
+    redis.call('ZREM', KEYS[1 + i], key)
+    redis.call('SREM', forward, ARGV[2 + i])
   end
 end
 return 1

@@ -4,7 +4,11 @@ What is acknowledged is as the marks say (marks.py), in every partition (applyin
 failover may lose is done again (failover.py).
 """
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
+
+from prometheus_client import Gauge
 
 from pantler_server.core.errors import FieldViolation, InvalidFields, ServiceError, StoreUnavailable
 from pantler_server.core.keyspace import hash_tag
@@ -12,7 +16,7 @@ from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import entry, keys, marks
 from pantler_server.engines.cache.failover import Failover, OfLabel, OfPartitions
 from pantler_server.engines.cache.invalidation import scripts
-from pantler_server.engines.cache.invalidation.applying import Applier
+from pantler_server.engines.cache.invalidation.applying import Applier, in_part
 from pantler_server.engines.cache.invalidation.cascade import Cascade, invalidate_keys
 from pantler_server.engines.cache.invalidation.listing import KeyIndex, Lister
 from pantler_server.engines.cache.invalidation.model import Dependent, Progress
@@ -24,7 +28,13 @@ from pantler_server.engines.cache.sweeper import Sweeper
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
-DECLARE_ATTEMPTS = 5  # others that declare the same key at the same time
+_LABEL_MARKS = Gauge(
+    "pantler_cache_label_marks",
+    "Tags and dependencies whose invalidations are remembered one by one, where there are most",
+    ("namespace",),
+    multiprocess_mode="mostrecent",
+)
+DECLARE_PAUSE_S = 0.02  # at most, where others declare the same key at the same time
 
 
 class InvalidationEngine:
@@ -40,6 +50,7 @@ class InvalidationEngine:
         failover: Failover,
     ) -> None:
         self._store = store
+        self._failover = failover
         self._stats = stats
         self._sweeper = sweeper
         self._applier = Applier(store, failover)
@@ -56,13 +67,15 @@ class InvalidationEngine:
         cascade: bool = False,
     ) -> list[str]:
         """Keys, with `cascade` also what depends on them; all that were invalidated. One round
-        trip, and one for each step of a cascade. Raises WrongKind, CascadeTooWide."""
+        trip, and one for each step of a cascade. Raises CascadeTooWide."""
         distinct = list(dict.fromkeys(named))
         await invalidate_keys(
             self._applier, space, distinct, KeyEvent.INVALIDATION, deadline, soft=soft
         )
         if cascade:
-            distinct = await Cascade(self._applier, space, deadline, soft=soft).invalidate(distinct)
+            walk = Cascade(self._applier, space, deadline, soft=soft)
+            with in_part(self._store.role):
+                distinct = await walk.invalidate(distinct)
         self._done(space, len(distinct))
         return distinct
 
@@ -71,20 +84,21 @@ class InvalidationEngine:
     ) -> None:
         """Every entry with one of the tags. One round trip."""
         members = [marks.tag_member(tag, soft=soft) for tag in dict.fromkeys(tags)]
-        await self._applier.everywhere(
+        marked = await self._applier.everywhere(
             space,
             lambda partition: scripts.mark_labels(space, partition, members),
             [OfLabel(member) for member in members],
             deadline,
         )
+        _LABEL_MARKS.labels(space.name).set(max(map(int, marked)))
         self._done(space, len(members))
 
     async def invalidate_namespace(
         self, space: Namespace, deadline: float, *, soft: bool = False
     ) -> int:
         """All entries; the version that the namespace has now. One round trip."""
-        at = marks.SOFT if soft else marks.HARD
-        version, *_ = await self._mark_partitions(space, OfPartitions(at), deadline)
+        event = OfPartitions(marks.SOFT if soft else marks.HARD)
+        version, *_ = await self._mark_partitions(space, event, [event], deadline)
         return version
 
     async def invalidate_older_than(
@@ -92,9 +106,15 @@ class InvalidationEngine:
     ) -> None:
         """All entries whose fill began before a time (Unix us). One round trip. Raises
         InvalidFields for `created_before`, if it lies in the future by Redis's clock."""
-        at = marks.SOFT_AGE if soft else marks.HARD_AGE
-        if 0 in await self._mark_partitions(space, OfPartitions(at, before_us), deadline):
+        event = OfPartitions(marks.SOFT_AGE if soft else marks.HARD_AGE, before_us)
+        noted = self._failover.note(space, [event])  # here, to take it back if it is refused
+        marked = await self._mark_partitions(space, event, (), deadline)
+        if not any(marked):
+            noted.take_back()
+        if 0 in marked:
             rule = "must not be in the future, by Redis's clock"
+            if any(marked):
+                rule += "s, which differ: some servers have done it"
             raise InvalidFields([FieldViolation("created_before", rule)])
 
     async def invalidate_pattern(
@@ -107,12 +127,16 @@ class InvalidationEngine:
             yield progress
 
     async def _mark_partitions(
-        self, space: Namespace, event: OfPartitions, deadline: float
+        self,
+        space: Namespace,
+        event: OfPartitions,
+        to_note: Sequence[OfPartitions],
+        deadline: float,
     ) -> list[int]:
         replies = await self._applier.everywhere(
             space,
             lambda partition: scripts.mark_partition(space, partition, *event),
-            [event],
+            to_note,
             deadline,
         )
         self._done(space, 1)
@@ -125,10 +149,14 @@ class InvalidationEngine:
     async def declare_dependencies(
         self, space: Namespace, key: str, depends_on: Sequence[str], deadline: float
     ) -> None:
-        """Says what a key depends on, in place of what was said before. Two round trips."""
+        """Says what a key depends on, in place of what was said before. Two round trips, and again
+        as often as others were faster."""
         partition, _ = keys.place(space, key)
         known = read(partition.slot, key, ("SMEMBERS", keys.declared_dependencies(partition, key)))
-        for _ in range(DECLARE_ATTEMPTS):
+        loop = asyncio.get_running_loop()
+        pause = 0.0
+        while loop.time() + pause < deadline:
+            await asyncio.sleep(pause)
             [before] = await self._store.call(known, deadline)
             said = [one.decode() for one in before]
             if set(said) == set(depends_on):
@@ -138,6 +166,7 @@ class InvalidationEngine:
             )
             if done:
                 return
+            pause = random.uniform(0, DECLARE_PAUSE_S)
         raise StoreUnavailable(
             f"the dependencies of {key!r} are being declared by others; nothing was done",
             self._store.role,

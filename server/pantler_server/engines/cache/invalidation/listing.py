@@ -4,6 +4,7 @@ import asyncio
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from pantler_server.core.errors import FieldViolation, InvalidFields, ServiceError, WrongKind
@@ -41,23 +42,32 @@ class _Position(NamedTuple):
     score: float = float("-inf")
     member: str = ""
 
-    def token(self) -> str:
-        text = f"{self.number} {self.score!r} {self.member}"
+    def token(self, indexes: Sequence[KeyIndex]) -> str:
+        """For the next page of the same list."""
+        text = f"{_digest(indexes)} {self.number} {self.score!r} {self.member}"
         return urlsafe_b64encode(text.encode()).decode()
 
     @classmethod
-    def read(cls, token: str) -> "_Position":
+    def read(cls, token: str, indexes: Sequence[KeyIndex]) -> "_Position":
         if not token:
             return cls()
         try:
-            number, score, member = urlsafe_b64decode(token.encode()).decode().split(" ", 2)
+            _, number, score, member = urlsafe_b64decode(token.encode()).decode().split(" ", 3)
             position = cls(int(number), float(score), member)
         except ValueError:
             position = cls(-1)
-        if position.number < 0 or math.isnan(position.score):
-            rule = "must be the next_page_token of a page"
+        known = 0 <= position.number < len(indexes) and not math.isnan(position.score)
+        # Written anew it must be the same: there is one way to say it, and of one list.
+        if not known or position.token(indexes) != token:
+            rule = "must be the next_page_token of a page of the same list"
             raise InvalidFields([FieldViolation("page_token", rule)])
         return position
+
+
+def _digest(indexes: Sequence[KeyIndex]) -> str:
+    """Tells a list from others: of another namespace, kind, key or tag."""
+    places = b"\0".join(index.place for index in indexes)
+    return blake2b(places, digest_size=8).hexdigest()
 
 
 class Lister:
@@ -72,7 +82,7 @@ class Lister:
     ) -> tuple[list[Listed], str]:
         """Up to so many keys, and the token of the next page, empty if there is none. A round trip
         for each index that is visited."""
-        position = _Position.read(page_token)
+        position = _Position.read(page_token, indexes)
         found: list[Listed] = []
         for number in range(position.number, len(indexes)):
             same = _SAME_SCORE
@@ -84,7 +94,7 @@ class Lister:
                 for member, score in members:
                     if (score, member) > (position.score, position.member):
                         if len(found) == page_size:
-                            return found, position.token()
+                            return found, position.token(indexes)
                         found.append(Listed(number, member))
                         position = _Position(number, score, member)
                 if len(members) < wanted:

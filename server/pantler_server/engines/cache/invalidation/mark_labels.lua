@@ -3,7 +3,7 @@
 -- ARGV[1] generation (8 random bytes), for a partition without
 -- ARGV[2] how long an entry may be kept (us)
 -- ARGV[3..] members of KEYS[3] (functions/mark_labels.lua)
--- returns 1
+-- returns how many members KEYS[3] has now, the floor not counted
 -- clock: redis TIME               expiry: none has one
 local marks, tombstones, labels = KEYS[1], KEYS[2], KEYS[3]
 
@@ -21,4 +21,4 @@ for i = 3, #ARGV do
 end
 -- include functions/mark_labels.lua
 mark_labels(marks, state, labels, now_us, ARGV[2], members)
-return 1
+return redis.call('ZCARD', labels) - 1

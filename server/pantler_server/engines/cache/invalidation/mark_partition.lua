@@ -1,7 +1,7 @@
 -- mark_partition: note in a partition that something happened to all its entries, or to all fills.
 -- KEYS[1] marks (hash)            KEYS[2] tombstones (zset)
 -- ARGV[1] generation (8 random bytes), for a partition without
--- ARGV[2] what: where it stands in the state (keys.py, after how many bytes)
+-- ARGV[2] what: where it stands in the state (marks.py, after how many bytes)
 -- ARGV[3] of an age: Unix us before which the fills of the entries began; else ''
 -- returns sequence (text); 0 if the age lies in the future, and nothing is done
 -- clock: redis TIME               expiry: none has one

@@ -9,11 +9,13 @@ done twice.
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from prometheus_client import Counter
 
 from pantler_server.core import background
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import ServiceError
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import keys, marks
@@ -25,6 +27,7 @@ ROUND_S = 10.0  # how soon a walk follows an invalidation
 OWN_MS = 15_000  # so long a partition is a worker's that died
 RENEW_S = 5.0
 SCAN_AT_ONCE = 500  # keys of one step, about a millisecond of Redis
+LOOK_S = 1.0  # how soon a walk takes up another rate
 
 _RECLAIMED = Counter(
     "pantler_cache_reclaimed", "Hidden entries removed before they expired", ("namespace",)
@@ -40,6 +43,7 @@ class Reclaimer:
         self._store = store
         self._who = secrets.token_hex(8)
         self._spaces: dict[str, Namespace] = {}
+        self._walks: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -47,7 +51,8 @@ class Reclaimer:
 
     async def stop(self) -> None:
         if self._task is not None:
-            await background.stop((self._task,))
+            await background.stop((self._task,))  # first: it starts the others
+        await background.stop(tuple(self._walks.values()))
 
     def prepare(self, space: Namespace) -> None:
         """Comes before the first use of a namespace, and of its changed configuration."""
@@ -56,18 +61,28 @@ class Reclaimer:
         else:
             self._spaces.pop(space.name, None)
 
+    def apply(self, settings: Settings) -> None:
+        """Takes up a reloaded configuration, also in walks under way and where nobody calls."""
+        for space in tuple(self._spaces.values()):
+            self.prepare(replace(space, config=settings.namespace(space.name)))
+
     async def _keep_reclaiming(self) -> None:
         while True:
             await asyncio.sleep(ROUND_S)
-            for space in tuple(self._spaces.values()):
-                try:
-                    await self.reclaim(space)
-                except ServiceError as error:  # Redis is away, say: the next round begins anew
-                    log.debug("reclaim given up", namespace=space.name, detail=error.message)
+            self._walks = {name: task for name, task in self._walks.items() if not task.done()}
+            for name, space in self._spaces.items():
+                if name not in self._walks:
+                    self._walks[name] = background.start(self._try(space), f"reclaim {name}")
+
+    async def _try(self, space: Namespace) -> None:
+        try:
+            await self.reclaim(space)
+        except ServiceError as error:  # Redis is away, say: the next round begins anew
+            log.debug("reclaim given up", namespace=space.name, detail=error.message)
 
     async def reclaim(self, space: Namespace) -> int:
-        """One walk, if there are new marks in partitions that no other worker owns; how many
-        entries it removed. Raises the StoreErrors."""
+        """One walk over a namespace that was prepared, if there are new marks in partitions that no
+        other worker owns; how many entries it removed. Raises the StoreErrors."""
         owned: dict[bytes, Partition] = {}
         begun: dict[bytes, bytes] = {}
         for partition, state in await self._with_new_marks(space):
@@ -77,7 +92,6 @@ class Reclaimer:
         if not owned:
             return 0
         removed = await self._walk(space, owned)
-        _RECLAIMED.labels(space.name).inc(removed)
         done = [
             Request(
                 partition.slot,
@@ -113,26 +127,45 @@ class Reclaimer:
         return found
 
     async def _walk(self, space: Namespace, owned: dict[bytes, Partition]) -> int:
-        rate = space.config.reclaim_keys_per_second
-        at_once = min(SCAN_AT_ONCE, rate)
+        """How many entries it removed. Partitions that it could not finish are no longer `owned`
+        then."""
+        at_once = min(SCAN_AT_ONCE, self._rate(space))
         removed = 0
         renewed = asyncio.get_running_loop().time()
         pattern = b"{%b:*}e:*" % space.name.encode()
-        async for step in self._store.scan(pattern, at_once):
+        async for step in self._store.scan(pattern, max(1, at_once)):
             found: dict[bytes, list[bytes]] = {}
             for place in step.keys:
                 tag = place.partition(b"}e:")[0] + b"}"
                 if tag in owned:
                     found.setdefault(tag, []).append(place)
             for tag, places in found.items():
-                removed += await self._reclaim(owned[tag], places)
-            await asyncio.sleep(step.scanned / rate)
-            if asyncio.get_running_loop().time() - renewed > RENEW_S:
-                renewed = asyncio.get_running_loop().time()
-                for tag, partition in tuple(owned.items()):
-                    if not await self._own(partition):
-                        del owned[tag]
+                count = await self._reclaim(owned[tag], places)
+                _RECLAIMED.labels(space.name).inc(count)
+                removed += count
+            left = float(step.scanned)
+            while left > 0 and (rate := self._rate(space)):
+                pause = min(left / rate, LOOK_S)
+                await asyncio.sleep(pause)
+                left -= pause * rate
+                if asyncio.get_running_loop().time() - renewed > RENEW_S:
+                    renewed = asyncio.get_running_loop().time()
+                    await self._renew(owned)
+            if not self._rate(space):
+                owned.clear()
+            if not owned:
+                break
         return removed
+
+    def _rate(self, space: Namespace) -> int:
+        """Keys a second, as they are allowed now; 0 if the namespace asks for no walks any more."""
+        now = self._spaces.get(space.name)
+        return 0 if now is None else now.config.reclaim_keys_per_second
+
+    async def _renew(self, owned: dict[bytes, Partition]) -> None:
+        for tag, partition in tuple(owned.items()):
+            if not await self._own(partition):
+                del owned[tag]
 
     async def _reclaim(self, partition: Partition, places: Sequence[bytes]) -> int:
         [removed] = await self._store.call(scripts.reclaim(partition, places), self._soon())

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines import cache
-from pantler_server.engines.cache import keys
+from pantler_server.engines.cache import entry, keys
 from pantler_server.engines.cache.scripts import label_indexes, longest_life_us
 from pantler_server.store.request import Argument, Request, Script
-
-MAX_TAGS = 64  # of an entry: their number is one byte of its header
 
 
 def _load(name: str) -> Script:
@@ -39,7 +37,8 @@ def mark_partition(space: Namespace, partition: Partition, at: int, before_us: i
 
 
 def mark_labels(space: Namespace, partition: Partition, members: Iterable[bytes]) -> Request:
-    """Members as `marks.tag_member` and `marks.dependency_member` give them."""
+    """The reply is how many marks of labels the partition has then. Members as `marks.tag_member`
+    and `marks.dependency_member` give them."""
     places = (
         keys.marks(partition),
         keys.tombstones(partition),
@@ -56,7 +55,8 @@ def cascade(
     members: Sequence[bytes],
     most: int,
 ) -> Request:
-    """The reply is two lists of dependents: by their entries, and declared."""
+    """The reply is two lists of dependents, by their entries and declared, and of how many of the
+    keys these are: the rest is to be asked for again."""
     places = [keys.marks(partition), keys.tombstones(partition), keys.label_marks(partition)]
     for key in invalidated:
         places += (keys.dependents(partition, key), keys.declared_dependents(partition, key))
@@ -94,7 +94,7 @@ def clean_index(
 def add_tags(space: Namespace, key: str, tags: Sequence[str]) -> Request:
     """The reply is 0 if there is no entry, 1 if it is stale then, 2 if it is fresh, 3 if these are
     too many."""
-    arguments: list[Argument] = [key, MAX_TAGS, space.grace_ms * 1000, *tags]
+    arguments: list[Argument] = [key, entry.MAX_LABELS, space.grace_ms * 1000, *tags]
     return _ADD_TAGS.request(*_tagged(space, key, tags), arguments, key, repeatable=True)
 
 
@@ -131,10 +131,18 @@ def own(partition: Partition, worker: str, for_ms: int) -> Request:
 
 def reclaim(partition: Partition, places: Sequence[bytes]) -> Request:
     """The reply is how many entries it removed."""
+    names = [
+        keys.tombstone(place.partition(b"}e:")[2].decode(errors="replace")) for place in places
+    ]
     return _RECLAIM.request(
         partition.slot,
-        (keys.marks(partition), keys.label_marks(partition), *places),
-        (),
+        (
+            keys.marks(partition),
+            keys.label_marks(partition),
+            keys.tombstones(partition),
+            *places,
+        ),
+        names,
         "entries",
         repeatable=True,
     )

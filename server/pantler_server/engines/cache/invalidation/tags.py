@@ -9,7 +9,6 @@ from pantler_server.engines.cache.describe import describe
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.invalidation.listing import KeyIndex, Lister
 from pantler_server.engines.cache.invalidation.model import TaggedKey, TagsAdded
-from pantler_server.engines.cache.invalidation.scripts import MAX_TAGS
 from pantler_server.engines.cache.reading import Reader, Sight, is_fresh, kept_as_stale
 from pantler_server.store.store import Store
 
@@ -31,7 +30,7 @@ class TagEngine:
         InvalidFields for `tags`, if it would have too many."""
         [reply] = await self._store.call(scripts.add_tags(space, key, tags), deadline)
         if reply == _TOO_MANY:
-            rule = f"would be more than {MAX_TAGS} with those that the entry has"
+            rule = f"would be more than {entry.MAX_LABELS} with those that the entry has"
             raise InvalidFields([FieldViolation("tags", rule)])
         return TagsAdded(found=reply in (_STALE, _FRESH), visible=reply == _FRESH)
 
