@@ -15,9 +15,11 @@ from bench.report import Line, console
 from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
 from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
+from bench.sections.levels import l1_hit, l1_hit_ratio, l1_memory, l1_staleness
 from bench.sections.reads import batch_get, redis_py, unary_get
 from bench.sections.stampede import stampede
 from bench.sections.waiters import waiters
+from bench.sections.watchers import watchers
 
 SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "get": unary_get,
@@ -27,10 +29,15 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "set-script": set_script,
     "stampede": stampede,
     "waiters": waiters,
+    "watchers": watchers,
     "invalidate-tags": invalidate_tags,
     "tagged-get": tagged_get,
     "pattern": pattern,
     "mark-memory": mark_memory,
+    "l1-hit": l1_hit,
+    "l1-staleness": l1_staleness,
+    "l1-memory": l1_memory,
+    "l1-hit-ratio": l1_hit_ratio,
     "start": start,
     "memory": memory,
 }

@@ -38,9 +38,9 @@ def bare_server(redis_socket: str, experiments: str) -> Iterator[str]:
 
 
 @contextmanager
-def filled_server() -> Iterator[Serving]:
+def filled_server(*options: str) -> Iterator[Serving]:
     """Pantler on one processor and its Valkey on the other, with the keys that are asked for."""
-    with Serving(cpu=SERVER_CPU) as serving:
+    with Serving(*options, cpu=SERVER_CPU) as serving:
         serving.valkey.cpu_affinity([LOAD_CPU])
         with grpc.insecure_channel(serving.address) as channel:
             entries = [cache_pb2.BatchSetEntry(key=key, value=VALUE) for key in KEYS]

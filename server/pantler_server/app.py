@@ -14,6 +14,7 @@ from pantler_server.core.reload import Reloader
 from pantler_server.edge.http import HttpHost
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.events.engine import EventEngine
 from pantler_server.engines.health.engine import HealthEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.servicers.admin import AdminServicer
@@ -55,6 +56,9 @@ class App:
         self._namespaces = NamespaceEngine(
             self._state_store, self._cache_store, settings, cache.prepare
         )
+        self._events = EventEngine(
+            self._state_store, settings, self._namespaces, cache.invalidation
+        )
         self._health = HealthEngine(worker, self._stores)
         self._grpc = GrpcHost(settings)
         self._grpc.add(
@@ -67,7 +71,9 @@ class App:
         )
         self._grpc.add(
             invalidation_pb2.DESCRIPTOR.services_by_name["InvalidationService"],
-            InvalidationServicer(cache.invalidation, self._namespaces),
+            InvalidationServicer(
+                cache.invalidation, cache.watching, self._events, self._namespaces
+            ),
         )
         self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
@@ -93,6 +99,7 @@ class App:
         self._settings = settings
         self._namespaces.apply(settings)
         self._cache.apply(settings)
+        self._events.apply(settings)
         self._grpc.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 

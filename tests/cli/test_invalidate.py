@@ -228,7 +228,7 @@ async def test_ctrl_c_stops_a_walk_and_says_how_far_it_got(option: str, said: st
             stderr=asyncio.subprocess.PIPE,
         )
         await server.under_way.wait()
-        await asyncio.sleep(0.1)  # what is under way has arrived by then
+        await asyncio.sleep(0.5)  # what is under way has arrived by then
         process.send_signal(signal.SIGINT)
         out, error = await process.communicate()
         async with asyncio.timeout(5):

@@ -192,10 +192,14 @@ def test_the_configuration_is_right(tmp_path: Path) -> None:
 
 def test_every_setting_is_documented() -> None:
     from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+    from pantler_server.core.event_config import EventRule
 
     text = (ROOT / "docs/configuration.md").read_text()
     for name in (*Settings.model_fields, *NamespaceConfig.model_fields, *RedisConfig.model_fields):
         assert re.search(rf"[`.]{name}[`.]", text), name
+    events = (ROOT / "docs/events.md").read_text()
+    for name in EventRule.model_fields:
+        assert f"`{name}`" in events, name
 
 
 def test_links_lead_somewhere() -> None:

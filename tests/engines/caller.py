@@ -158,7 +158,8 @@ def granted(found: Hit | Miss) -> str:
 
 
 async def on(store: Store, caller: Caller, place: str, key: str, *command: Argument) -> Any:
-    """A command on what belongs to a key: `entry`, `marks`, `tombstones`, `labels` or `lease`."""
+    """A command on what belongs to a key: `entry`, `marks`, `tombstones`, `labels`, `lease` or
+    `history`."""
     partition, entry = keys.place(caller.space, key)
     where = {
         "entry": entry,
@@ -166,6 +167,7 @@ async def on(store: Store, caller: Caller, place: str, key: str, *command: Argum
         "tombstones": keys.tombstones(partition),
         "labels": keys.label_marks(partition),
         "lease": keys.lease(partition, entry),
+        "history": keys.history(partition),
     }[place]
     packed = pack(command[0], where, *command[1:])
     [reply] = await store.call(Request(partition.slot, (packed,), key, repeatable=False), _soon())

@@ -3,28 +3,30 @@ that are most like the others run test_cache.py at once, and all else with the s
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from pantler_server.core.config import EmbeddedRedis, RedisConfig, Settings
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.cache.first_level import Level
+from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.embedded import EmbeddedValkey
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
 
-from tests.engines.caller import Caller
+from tests.engines.caller import Caller, value
 from tests.servers.cluster import ClusterGroup
 from tests.servers.redis_7_0 import redis_7_0
 from tests.servers.sentinel import SERVICE, SentinelGroup
 from tests.servers.valkey import ValkeyServer
 
 Deadline = Callable[[], float]
-LIKE_STANDALONE = {"embedded", "sentinel"}
+LIKE_STANDALONE = {"embedded", "sentinel", "redis-7.0"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -96,6 +98,8 @@ def settings() -> Settings:
                 "guarded": {"stale_if_error": "1h"},
                 "sliding": {"sliding": True},
                 "indexed": {"tag_index": True},
+                "near": {"l1": {"audit_ratio": 0}},
+                "near_misses": {"l1": {"negative": True, "audit_ratio": 0}},
             },
             "max_dynamic_namespaces": 10_000,
         }
@@ -185,3 +189,57 @@ async def sliding(engine: CacheEngine, namespaces: NamespaceEngine, deadline: De
 async def indexed(engine: CacheEngine, namespaces: NamespaceEngine, deadline: Deadline) -> Caller:
     """A caller in a namespace of its own that keeps an index of its tags."""
     return Caller(engine, await _configured(namespaces, "indexed", deadline()))
+
+
+@dataclass(frozen=True)
+class Near:
+    """Two workers in a namespace with a first level."""
+
+    one: Caller
+    other: Caller
+    level: Level
+    """The first level of `one`."""
+    stats: NamespaceStats
+    """Of both."""
+
+    async def keep(self, key: str) -> None:
+        """Reads until the first level of `one` answers."""
+        async with asyncio.timeout(5):
+            answered = self.stats.l1_hits
+            while self.stats.l1_hits == answered:
+                await self.one.get(key)
+
+    async def until(self, key: str, expected: bytes | None, **said: bool) -> None:
+        """Waits until `one` sees what Redis has, for as long as its bound allows."""
+        async with asyncio.timeout(self.level.config.max_staleness.total_seconds()):
+            while value(await self.one.get(key, **said)) != expected:
+                await asyncio.sleep(0.001)
+
+
+@dataclass(frozen=True)
+class NearFactory:
+    engine: CacheEngine
+    other_engine: CacheEngine
+    namespaces: NamespaceEngine
+    stats: CacheStats
+
+    async def make(self, name: str = "near", **config: Any) -> Near:
+        """`config`: of the namespace, beyond that of this name."""
+        space = await _configured(self.namespaces, name, asyncio.get_running_loop().time() + 5)
+        space = replace(space, config=space.config.model_copy(update=config))
+        level = self.engine._first_level.of(space)
+        assert level is not None
+        one, other = Caller(self.engine, space), Caller(self.other_engine, space)
+        return Near(one, other, level, self.stats.of(space.name))
+
+
+@pytest.fixture
+def nears(
+    engine: CacheEngine, other_engine: CacheEngine, namespaces: NamespaceEngine, stats: CacheStats
+) -> NearFactory:
+    return NearFactory(engine, other_engine, namespaces, stats)
+
+
+@pytest_asyncio.fixture
+async def near(nears: NearFactory) -> Near:
+    return await nears.make()

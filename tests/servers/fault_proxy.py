@@ -8,11 +8,14 @@ from typing import Self
 
 
 class FaultProxy:
-    """Passes everything on until it is told otherwise."""
+    """Passes everything on until it is told otherwise. `mark` is what some connections send and
+    others don't, to tell them apart."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, mark: bytes = b"") -> None:
         self.port = 0
         self._target_port = target_port
+        self._mark = mark
+        self._marked: set[tuple[asyncio.Event, asyncio.Event]] = set()
         self._forward_requests = asyncio.Event()
         self._forward_replies = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -42,6 +45,14 @@ class FaultProxy:
         self._forward_requests.clear()
         self._forward_replies.clear()
 
+    def stall_marked(self, *, replies_only: bool = False) -> None:
+        """As `stall`, or `hold_replies`, for those connections only that have sent the mark."""
+        assert self._marked
+        for requests, replies in self._marked:
+            replies.clear()
+            if not replies_only:
+                requests.clear()
+
     def hold_replies(self) -> None:
         """Requests reach the server, and its replies don't come back."""
         self._forward_replies.clear()
@@ -64,24 +75,36 @@ class FaultProxy:
         except OSError:
             writer.transport.abort()
             return
-        for source, target, gate in (
-            (reader, behind[1], self._forward_requests),
-            (behind[0], writer, self._forward_replies),
+        own = asyncio.Event(), asyncio.Event()
+        for source, target, gate, own_gate in (
+            (reader, behind[1], self._forward_requests, own[0]),
+            (behind[0], writer, self._forward_replies, own[1]),
         ):
-            task = asyncio.create_task(self._pump(source, target, gate))
+            own_gate.set()
+            marked = own if source is reader and self._mark else None
+            task = asyncio.create_task(self._pump(source, target, (gate, own_gate), marked))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _pump(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, gate: asyncio.Event
+        self,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        gates: tuple[asyncio.Event, asyncio.Event],
+        marked: tuple[asyncio.Event, asyncio.Event] | None,
     ) -> None:
         self._writers.add(target)
         with suppress(OSError):
             while data := await source.read(65536):
-                await gate.wait()
+                if marked is not None and self._mark in data:
+                    self._marked.add(marked)
+                for gate in gates:
+                    await gate.wait()
                 target.write(data)
                 await target.drain()
         self._writers.discard(target)
+        if marked is not None:
+            self._marked.discard(marked)
         target.transport.abort()
 
 

@@ -35,10 +35,15 @@ if TYPE_CHECKING:
         Description,
         Entry,
         InvalidatedKeys,
+        InvalidationEvent,
         PatternProgress,
+        PublishedEvent,
+        RuleOutcome,
         SetResult,
         TaggedKey,
+        WatchMessage,
     )
+    from pantler.watch import InvalidationWatch
 
 __all__ = [
     "AddTagsResult",
@@ -53,6 +58,8 @@ __all__ = [
     "InternalError",
     "InvalidArgument",
     "InvalidatedKeys",
+    "InvalidationEvent",
+    "InvalidationWatch",
     "LeaseLost",
     "NotFound",
     "NotReplicated",
@@ -60,10 +67,13 @@ __all__ = [
     "PantlerError",
     "PartialFailure",
     "PatternProgress",
+    "PublishedEvent",
     "ResourceExhausted",
+    "RuleOutcome",
     "SetResult",
     "TaggedKey",
     "Unavailable",
+    "WatchMessage",
     "WrongKind",
 ]
 
@@ -74,9 +84,14 @@ _MODULES = {
     "Description": "model",
     "Entry": "model",
     "InvalidatedKeys": "model",
+    "InvalidationEvent": "model",
+    "InvalidationWatch": "watch",
     "PatternProgress": "model",
+    "PublishedEvent": "model",
+    "RuleOutcome": "model",
     "SetResult": "model",
     "TaggedKey": "model",
+    "WatchMessage": "model",
 }
 
 

@@ -1,16 +1,20 @@
 """The calls of InvalidationService."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
+
+from google.protobuf.struct_pb2 import Struct
 
 from pantler.batch import in_parts, listed, several
 from pantler.connection import Connection
 from pantler.errors import answer_to, answers_to
-from pantler.model import Dependent, InvalidatedKeys, PatternProgress
+from pantler.model import Dependent, InvalidatedKeys, PatternProgress, PublishedEvent, RuleOutcome
 from pantler.pages import PAGE_SIZE, pages
 from pantler.v1 import invalidation_pb2, invalidation_pb2_grpc
+from pantler.watch import InvalidationWatch
 
 
 class InvalidationCalls(Connection):
@@ -142,6 +146,49 @@ class InvalidationCalls(Connection):
             for one in page.dependents:
                 yield Dependent(one.key, declared=one.declared)
 
+    async def publish_event(
+        self, event_type: str, fields: Mapping[str, Any] | None = None, *, event_id: str = ""
+    ) -> PublishedEvent:
+        """Says that something happened; the event rules of the server's configuration say what that
+        invalidates, and the answer what it was. Of a type that no rule is for, nothing.
+
+        `fields` are as in JSON: text, numbers, booleans, None, lists and mappings. Give whole
+        numbers of 2^53 and beyond as text. `event_id`: repeated within 10 minutes, the call does
+        nothing and gives the first answer again. After an error repeat the call, with the same id.
+
+        Raises InvalidArgument, and nothing was done, if a rule needs a field that is not there.
+        """
+        request = invalidation_pb2.PublishEventRequest(
+            type=event_type, fields=_struct(fields or {}), event_id=event_id
+        )
+        answer = await answer_to(self._invalidation_service.PublishEvent, request, self._timeout_s)
+        return PublishedEvent(tuple(map(_outcome, answer.outcomes)), duplicate=answer.duplicate)
+
+    def watch_invalidations(
+        self,
+        *namespaces: str,
+        resume_token: str = "",
+        heartbeat_interval: timedelta = timedelta(seconds=5),
+    ) -> InvalidationWatch:
+        """Tells what happens in up to 100 namespaces, as it happens.
+
+            async for message in client.watch_invalidations("users", "pages"):
+                for event in message.events:
+                    print(event.namespace, event.kind, event.name)
+                for namespace in message.gaps:
+                    print("anything may have changed in", namespace)
+
+        It goes on by itself when the server comes back. To go on in another process, keep its
+        `resume_token` whenever a message has been dealt with, and give it to the next watch. To
+        stop it leave the loop. A heartbeat interval is 1 s to 60 s.
+        """
+        return InvalidationWatch(
+            self._invalidation_service.WatchInvalidations,
+            namespaces,
+            resume_token,
+            heartbeat_interval,
+        )
+
     @cached_property
     def _invalidation_service(self) -> "invalidation_pb2_grpc.InvalidationServiceAsyncStub":
         return invalidation_pb2_grpc.InvalidationServiceStub(self._channel)
@@ -151,3 +198,25 @@ def _mode(soft: bool) -> invalidation_pb2.InvalidationMode:
     if soft:
         return invalidation_pb2.INVALIDATION_MODE_SOFT
     return invalidation_pb2.INVALIDATION_MODE_HARD
+
+
+def _struct(fields: Mapping[str, Any]) -> Struct:
+    message = Struct()
+    for name, value in fields.items():
+        try:
+            message[name] = value
+        except ValueError:
+            raise TypeError(f"{name!r} holds what JSON has no form for: give it as text") from None
+    return message
+
+
+def _outcome(message: invalidation_pb2.RuleOutcome) -> RuleOutcome:
+    return RuleOutcome(
+        rule=message.rule,
+        namespace=message.namespace,
+        soft=message.mode == invalidation_pb2.INVALIDATION_MODE_SOFT,
+        keys=tuple(message.keys),
+        cascaded=message.cascaded,
+        tags=tuple(message.tags),
+        all=message.all,
+    )

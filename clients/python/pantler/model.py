@@ -124,3 +124,63 @@ class PatternProgress:
     """The first keys that matched, up to 10."""
     done: bool
     """Whether it is over: all that matched when it began is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """What an event rule of the server's configuration invalidated."""
+
+    rule: str
+    namespace: str
+    soft: bool
+    """Whether entries became stale, and are not gone."""
+    keys: tuple[str, ...]
+    """Whether or not an entry was there."""
+    cascaded: int
+    """How many other keys a cascade from these reached."""
+    tags: tuple[str, ...]
+    all: bool
+    """Whether all entries of the namespace were invalidated."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEvent:
+    """What a `publish_event` came to."""
+
+    outcomes: tuple[RuleOutcome, ...]
+    """Of each rule that the event matched, in the order of the configuration."""
+    duplicate: bool
+    """Whether the event had been published before: then the outcomes are of that time, and nothing
+    was done now."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidationEvent:
+    """One thing that happened in a namespace. It is in force."""
+
+    namespace: str
+    kind: str
+    """"key": it was deleted or invalidated. "tag": all entries with it were invalidated.
+    "dependency": all that name this key in `depends_on` were. "all": all were. "created_before":
+    all older ones were. "pattern": those whose keys match it were removed. "written_key": it was
+    set or touched, or its tags changed; told only of namespaces with `near_cache`."""
+    name: str
+    """The key, the tag or the pattern; empty where there is none."""
+    soft: bool
+    """Whether entries became stale, and are not gone."""
+    created_before: datetime | None = None
+    """Of that kind: before when."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchMessage:
+    """What a watch tells at once. One without events and gaps is a heartbeat: all that was in force
+    two seconds before it has been told."""
+
+    events: tuple[InvalidationEvent, ...]
+    gaps: tuple[str, ...]
+    """Namespaces of which events may be missing up to here: treat everything of them as
+    changed."""
+    with_writes: tuple[str, ...] = ()
+    """In the first message and in heartbeats: the namespaces of which writes are told too. Only of
+    these may values be kept for as long as nothing is told of them."""

@@ -12,9 +12,11 @@ from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.config import config_app
 from pantler_server.cli.depend import depend, dependents
 from pantler_server.cli.entry import describe, touch
+from pantler_server.cli.event import event
 from pantler_server.cli.invalidate import invalidate_app
 from pantler_server.cli.serve import serve
 from pantler_server.cli.tag import tag_app
+from pantler_server.cli.watch import watch
 from pantler_server.cli.why import why
 
 app = typer.Typer(
@@ -63,6 +65,8 @@ app.add_typer(invalidate_app, name="invalidate")
 app.add_typer(tag_app, name="tag")
 app.command()(depend)
 app.command()(dependents)
+app.command()(event)
+app.command()(watch)
 app.command()(ping)
 app.command()(namespaces)
 app.add_typer(config_app, name="config")

@@ -28,8 +28,13 @@ DEFAULT_TIMEOUT = "5s"
 PAGE_SIZE = 1000  # of lists: the most that a server gives at once
 
 
-# gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
-_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
+_CHANNEL_OPTIONS = (
+    # gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
+    ("grpc.max_receive_message_length", -1),
+    # Of a server that went without a word, commands that wait long hear within half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
 
 
 @contextmanager
@@ -80,6 +85,12 @@ def print_json(document: Any) -> None:
     """Prints in UTF-8, as JSON is defined, whatever the terminal's encoding."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
     sys.stdout.buffer.write(f"{text}\n".encode())
+    sys.stdout.buffer.flush()
+
+
+def print_line(document: Any) -> None:
+    """As `print_json`, on one line."""
+    sys.stdout.buffer.write(f"{json.dumps(document, ensure_ascii=False)}\n".encode())
     sys.stdout.buffer.flush()
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from pantler_server.core.duration import format_duration, parse_duration
+from pantler_server.core.event_config import MAX_RULES, EventRule, check_rules
 from pantler_server.core.keyspace import NAMESPACE
 
 REVEAL_SECRETS = (
@@ -187,6 +188,22 @@ class OnFailover(StrEnum):
     """All entries are hidden."""
 
 
+class FirstLevelConfig(_Section):
+    """A first level: entries of the namespace in the memory of each worker."""
+
+    max_bytes: Bytes = Field(ByteSize(64 << 20), ge=1 << 20)
+    """How much memory it may take in a worker; what is used least goes."""
+    ttl: Duration = Field(timedelta(seconds=30), ge=MILLISECOND, le=timedelta(days=1))
+    """How long an entry is kept there at most; it is read again then."""
+    max_staleness: Duration = Field(timedelta(seconds=1), ge=timedelta(milliseconds=250))
+    """How long ago what it answers may have changed, at the most, while Redis can't tell of it.
+    Redis is asked every 100 ms whether it told of everything."""
+    negative: bool = False
+    """Whether it also keeps, for up to 10 s, that there is no entry."""
+    audit_ratio: float = Field(0.001, ge=0.0, le=1.0)
+    """The share of its answers that are compared with Redis, and counted."""
+
+
 class NamespaceConfig(_Section):
     """How a namespace treats its entries."""
 
@@ -222,6 +239,10 @@ class NamespaceConfig(_Section):
     reclaim_keys_per_second: int = Field(0, ge=0, le=1_000_000)
     """How many keys of each primary are looked at in a second in order to free entries that
     invalidations hide, before they expire; 0: none."""
+    near_cache: bool = False
+    """Whether those who watch are told of writes too, for near caches in clients."""
+    l1: FirstLevelConfig | None = None
+    """The first level; unset: every read goes to Redis."""
     partitions: int | None = Field(None, ge=1, le=1024)
     """Over how many parts the keys are spread; unset: 64 on a Cluster, else 1. Fixed at the first
     use of the namespace: a later change has no effect."""
@@ -258,6 +279,8 @@ class Settings(_Section):
     namespace_defaults: NamespaceConfig = NamespaceConfig()
     """What a namespace has where its own section says nothing."""
     namespaces: dict[str, NamespaceConfig] = {}
+    events: tuple[EventRule, ...] = Field((), max_length=MAX_RULES)
+    """What events invalidate, in the order in which it is done."""
     default_deadline: Duration = Field(timedelta(seconds=5), ge=MILLISECOND)
     """How long a call may take that comes without a deadline."""
     drain_timeout: Duration = Field(timedelta(seconds=10), ge=timedelta(0))
@@ -284,6 +307,16 @@ class Settings(_Section):
                     f"{path}.max_value_bytes must leave 64 KiB of max_message_bytes to the rest of "
                     "the message"
                 )
+            if config.l1 is not None and config.replica_reads:
+                raise ValueError(
+                    f"{path} has both l1 and replica_reads: a replica may be behind what Redis "
+                    "has told of; choose one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _event_rules_hold_together(self) -> "Settings":
+        check_rules(self.events, self.namespaces if self.strict_namespaces else None)
         return self
 
     def _effective_namespaces(self) -> Iterator[tuple[str, NamespaceConfig]]:
@@ -312,6 +345,7 @@ RELOADABLE = frozenset(
         "max_dynamic_namespaces",
         "namespace_defaults",
         "namespaces",
+        "events",
         "default_deadline",
         "log",
     }

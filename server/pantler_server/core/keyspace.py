@@ -8,6 +8,10 @@ import re
 from zlib import crc32
 
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+MAX_KEY_BYTES = 512
+MAX_TAG_BYTES = 256
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What neither a key nor a tag has in it."""
 
 
 def hash_tag(namespace: str, partition: int) -> str:

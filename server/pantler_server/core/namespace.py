@@ -41,3 +41,7 @@ class Namespaces(Protocol):
 
         Raises NamespaceUnknown, TooManyNamespaces, StoreError.
         """
+
+    async def deployment(self, deadline: float) -> bytes:
+        """8 bytes that tell the deployment, all that share its Redis, from others. One round trip,
+        two at the first use. Raises StoreError."""

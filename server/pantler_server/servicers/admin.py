@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from pantler.v1 import admin_pb2
 
 from pantler_server.core.call import Call
-from pantler_server.core.config import OnFailover
+from pantler_server.core.config import FirstLevelConfig, OnFailover
 from pantler_server.core.reload import Reloader
 from pantler_server.core.version import server_version
 from pantler_server.engines.cache.engine import CacheEngine
@@ -108,7 +108,21 @@ def _namespace(listed: ListedNamespace, version: int) -> admin_pb2.Namespace:
             invalidation_replicas=listed.config.invalidation_replicas,
             on_failover=_ON_FAILOVER[listed.config.on_failover],
             reclaim_keys_per_second=listed.config.reclaim_keys_per_second,
+            l1=_first_level(listed.config.l1),
+            near_cache=listed.config.near_cache,
         ),
+    )
+
+
+def _first_level(config: FirstLevelConfig | None) -> admin_pb2.FirstLevelConfig | None:
+    if config is None:
+        return None
+    return admin_pb2.FirstLevelConfig(
+        max_bytes=config.max_bytes,
+        ttl=_duration(config.ttl),
+        max_staleness=_duration(config.max_staleness),
+        negative=config.negative,
+        audit_ratio=config.audit_ratio,
     )
 
 

@@ -7,7 +7,9 @@ from pantler.v1 import invalidation_pb2
 from pantler_server.core.call import Call
 from pantler_server.core.namespace import Namespaces
 from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
-from pantler_server.servicers import convert, validate
+from pantler_server.engines.cache.watch.engine import WatchEngine
+from pantler_server.engines.events.engine import EventEngine
+from pantler_server.servicers import convert, event, validate, watch
 
 MAX_REACHED_TOLD = 1000  # so that an answer stays below 4 MiB, which many clients take at most
 
@@ -15,8 +17,16 @@ MAX_REACHED_TOLD = 1000  # so that an answer stays below 4 MiB, which many clien
 class InvalidationServicer:
     """The RPCs of InvalidationService, documented in proto/pantler/v1/invalidation.proto."""
 
-    def __init__(self, engine: InvalidationEngine, namespaces: Namespaces) -> None:
+    def __init__(
+        self,
+        engine: InvalidationEngine,
+        watching: WatchEngine,
+        events: EventEngine,
+        namespaces: Namespaces,
+    ) -> None:
         self._engine = engine
+        self._watching = watching
+        self._events = events
         self._namespaces = namespaces
 
     async def InvalidateKeys(
@@ -105,3 +115,23 @@ class InvalidationServicer:
         for one in dependents:
             response.dependents.add(key=one.key, declared=one.declared)
         return response
+
+    async def PublishEvent(
+        self, request: invalidation_pb2.PublishEventRequest, call: Call
+    ) -> invalidation_pb2.PublishEventResponse:
+        published = await self._events.publish(event.event_of(request), call.deadline)
+        return event.publish_response(published)
+
+    async def WatchInvalidations(
+        self, request: invalidation_pb2.WatchInvalidationsRequest, call: Call
+    ) -> AsyncIterator[invalidation_pb2.WatchInvalidationsResponse]:
+        wanted = watch.watch_of(request)
+        spaces = [await self._namespaces.resolve(name, call.deadline) for name in wanted.namespaces]
+        async for told in self._watching.watch(
+            spaces,
+            self._namespaces.deployment,
+            wanted.resume,
+            wanted.heartbeat_s,
+            call.deadline,
+        ):
+            yield watch.watch_response(told)

@@ -10,22 +10,21 @@ from functools import lru_cache
 from google.protobuf.duration_pb2 import Duration
 
 from pantler_server.core.errors import FieldViolation, InvalidFields
-from pantler_server.core.keyspace import NAMESPACE
+from pantler_server.core.keyspace import CONTROL, NAMESPACE
+from pantler_server.core.keyspace import MAX_KEY_BYTES as MAX_KEY_BYTES
+from pantler_server.core.keyspace import MAX_TAG_BYTES as MAX_TAG_BYTES
 from pantler_server.engines.cache import entry
 
-MAX_KEY_BYTES = 512
 MAX_BATCH_ITEMS = (
     1000  # bounds what one call holds in memory, and its pipeline to a few ms of Redis
 )
 DEFAULT_PAGE_SIZE = 100  # as tag.proto and invalidation.proto say
 MAX_CONTENT_TYPE_BYTES = 255  # its length is one byte of the entry's header
 MAX_LABELS = entry.MAX_LABELS
-MAX_TAG_BYTES = 256
 MAX_ID_BYTES = 128  # of what callers make up: holders, request ids
 MAX_LEASE_MS = 600_000  # so that the lease of a caller that died is over some day
 MAX_WAIT_MS = 60_000
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*")
 _SHORT = (
     MAX_KEY_BYTES // 4
@@ -52,10 +51,24 @@ def _is_namespace(name: str) -> bool:
     return NAMESPACE.fullmatch(name) is not None
 
 
+def namespaces(names: Sequence[str], most: int) -> tuple[str, ...]:
+    """Names of namespaces: at least one, each once. Refused at once."""
+    if not 1 <= len(names) <= most:
+        raise InvalidFields([FieldViolation("namespaces", f"must have 1 to {most} items")])
+    refuse(
+        [
+            FieldViolation(f"namespaces[{index}]", f"must match {NAMESPACE.pattern}")
+            for index, name in enumerate(names)
+            if not _is_namespace(name)
+        ]
+    )
+    return tuple(dict.fromkeys(names))
+
+
 def is_key(value: str) -> bool:
     """Whether a key is well formed; the first line decides for nearly every key."""
     return (len(value) <= _SHORT and value.isprintable() and value != "") or (
-        0 < len(value.encode()) <= MAX_KEY_BYTES and _CONTROL.search(value) is None
+        0 < len(value.encode()) <= MAX_KEY_BYTES and CONTROL.search(value) is None
     )
 
 
@@ -71,14 +84,14 @@ def key_violation(value: str, path: str) -> FieldViolation:
     """What is wrong with a key that `is_key` refuses."""
     if not value:
         return FieldViolation(path, "must not be empty")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         return FieldViolation(path, "must not contain control characters")
     return FieldViolation(path, f"must be at most {MAX_KEY_BYTES} bytes of UTF-8")
 
 
 def text(value: str, max_bytes: int, path: str, violations: Violations) -> None:
     """A name or an id that may be empty."""
-    if len(value.encode()) > max_bytes or _CONTROL.search(value):
+    if len(value.encode()) > max_bytes or CONTROL.search(value):
         violations.append(
             FieldViolation(path, f"must be at most {max_bytes} bytes without control characters")
         )
@@ -155,6 +168,17 @@ def lease_ttl_ms(ttl: Duration, path: str, violations: Violations) -> int:
 def wait_ms(wait: Duration, path: str, violations: Violations) -> int:
     """As `ttl_ms`, of a wait, which may be zero."""
     return _milliseconds(wait, 0, MAX_WAIT_MS, "the longest wait", path, violations)
+
+
+def interval_ms(
+    interval: Duration, min_ms: int, max_ms: int, path: str, violations: Violations
+) -> int:
+    """An interval in milliseconds, between two bounds."""
+    milliseconds = interval.seconds * 1_000 + interval.nanos // 1_000_000
+    if not min_ms <= milliseconds <= max_ms:
+        rule = f"must be {min_ms // 1000} s to {max_ms // 1000} s"
+        violations.append(FieldViolation(path, rule))
+    return milliseconds
 
 
 def _milliseconds(

@@ -8,7 +8,7 @@ and read by hiredis here, because redis-py's own path costs several times as muc
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -46,13 +46,14 @@ class LinkTimeout(LinkLost):
 
 
 class _Call:
-    __slots__ = ("awaited", "deadline", "future", "replies")
+    __slots__ = ("awaited", "deadline", "future", "joined", "replies")
 
     def __init__(self, future: asyncio.Future[list[Reply]], awaited: int, deadline: float) -> None:
         self.future = future
         self.awaited = awaited  # replies still to come
         self.deadline = deadline  # loop time
         self.replies: list[Reply] = []
+        self.joined: list[_Call] | None = None  # others that get the same replies
 
 
 class Link(asyncio.Protocol):
@@ -79,6 +80,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._unsent: list[bytes] = []
         self._unsent_calls: list[_Call] = []
+        self._unsent_reads: dict[bytes, _Call] = {}
         self._pending: deque[_Call] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -113,6 +115,28 @@ class Link(asyncio.Protocol):
             self._set_timer(deadline)
         return future
 
+    def submit_read(
+        self, commands: Sequence[bytes], deadline: float
+    ) -> asyncio.Future[list[Reply]]:
+        """As `submit`, of commands that the first of them tells from all others and that change
+        nothing. Joins the same ones while they have not been sent: a reader must not be answered by
+        a read that was under way before it asked."""
+        first = self._unsent_reads.get(commands[0])
+        if first is None:
+            future = self.submit(commands, deadline)
+            if self._unsent_calls:
+                self._unsent_reads[commands[0]] = self._unsent_calls[-1]
+            return future
+        future = self._loop.create_future()
+        joined = _Call(future, 0, deadline)
+        if first.joined is None:
+            first.joined = [joined]
+        else:
+            first.joined.append(joined)
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
+        return future
+
     def close(self, reason: str) -> None:
         """Drops the connection; every call that waits fails with LinkLost."""
         transport, self._transport = self._transport, None
@@ -124,10 +148,11 @@ class Link(asyncio.Protocol):
         sent, self._pending = self._pending, deque()
         unsent, self._unsent_calls = self._unsent_calls, []
         self._unsent = []
-        for call in sent:
+        self._unsent_reads = {}
+        for call in _each(sent):
             if not call.future.done():
                 call.future.set_exception(LinkLost(reason, sent=True))
-        for call in unsent:
+        for call in _each(unsent):
             if not call.future.done():
                 call.future.set_exception(LinkLost(reason, sent=False))
         self._on_lost()
@@ -138,6 +163,8 @@ class Link(asyncio.Protocol):
         commands, self._unsent = self._unsent, []
         self._pending.extend(self._unsent_calls)
         self._unsent_calls = []
+        if self._unsent_reads:
+            self._unsent_reads = {}
         self._transport.write(b"".join(commands))
 
     def data_received(self, data: bytes) -> None:
@@ -162,13 +189,10 @@ class Link(asyncio.Protocol):
         if call.awaited:
             return
         self._pending.popleft()
-        if call.future.done():  # cancelled, or its deadline passed
-            return
-        for answered in call.replies:
-            if answered.__class__ is ReplyError:
-                call.future.set_exception(ReplyFailed(call.replies))
-                return
-        call.future.set_result(call.replies)
+        _answer(call.future, call.replies)
+        if call.joined is not None:
+            for other in call.joined:
+                _answer(other.future, call.replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"connection lost: {exc}" if exc else "connection closed by Redis")
@@ -187,7 +211,8 @@ class Link(asyncio.Protocol):
         """
         now = self._loop.time()
         next_at = float("inf")
-        for call in chain(self._pending, self._unsent_calls):  # the latter are sent in a moment
+        # Those that are not sent will be in a moment.
+        for call in chain(_each(self._pending), _each(self._unsent_calls)):
             if call.future.done():
                 continue
             if call.deadline <= now:
@@ -198,3 +223,20 @@ class Link(asyncio.Protocol):
         self._timer_at = float("inf")
         if next_at < float("inf"):
             self._set_timer(next_at)
+
+
+def _each(calls: Iterable[_Call]) -> Iterator[_Call]:
+    """Calls, and those that have joined them."""
+    for call in calls:
+        yield call
+        yield from call.joined or ()
+
+
+def _answer(future: asyncio.Future[list[Reply]], replies: list[Reply]) -> None:
+    if future.done():  # cancelled, or its deadline passed
+        return
+    for reply in replies:
+        if reply.__class__ is ReplyError:
+            future.set_exception(ReplyFailed(replies))
+            return
+    future.set_result(replies)

@@ -97,9 +97,10 @@ class Store:
         return slot
 
     async def call(
-        self, request: Request, deadline: float, *, replica: bool = False
+        self, request: Request, deadline: float, *, replica: bool = False, joins: bool = False
     ) -> list[Reply]:
-        """A reply for each command. With `replica`, a server that may be behind may answer.
+        """A reply for each command. With `replica`, a server that may be behind may answer. With
+        `joins`, as `Link.submit_read` has it.
 
         Raises StoreUnavailable (of it PrimaryChanged where the request is for one server only),
         OutcomeUnknown, StoreOutOfMemory, WrongKind, InternalError.
@@ -108,7 +109,8 @@ class Store:
             link = self._link(request, replica)
             if self._serving.get(request.slot) != link.run_id and not replica:
                 link = await self._welcomed(request.slot, link, deadline)
-            answer = self._send(request, link, request.commands, self._limit(deadline))
+            limit = self._limit(deadline)
+            answer = self._send(request, link, request.commands, limit, joins=joins)
             if replica:
                 request.primary = self._primary_run_id(request.slot)
             return await answer
@@ -269,13 +271,19 @@ class Store:
         return min(deadline, self._loop.time() + self.timeout_s)
 
     def _send(
-        self, request: Request, link: Link, commands: Sequence[bytes], limit: float
+        self,
+        request: Request,
+        link: Link,
+        commands: Sequence[bytes],
+        limit: float,
+        *,
+        joins: bool = False,
     ) -> asyncio.Future[list[Reply]]:
         run_id = link.run_id
         if request.only_on and request.only_on != run_id:
             raise PrimaryChanged("another Redis is the primary now; nothing was done", self.role)
         request.primary = run_id
-        return link.submit(commands, limit)
+        return link.submit_read(commands, limit) if joins else link.submit(commands, limit)
 
     def _primary_run_id(self, slot: int) -> bytes:
         """Empty while the primary is not connected."""

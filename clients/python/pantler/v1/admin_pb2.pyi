@@ -21,7 +21,7 @@ ON_FAILOVER_REPLAY: OnFailover
 ON_FAILOVER_HIDE_ALL: OnFailover
 
 class NamespaceConfig(_message.Message):
-    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio", "tag_index", "invalidation_replicas", "on_failover", "reclaim_keys_per_second")
+    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio", "tag_index", "invalidation_replicas", "on_failover", "reclaim_keys_per_second", "l1", "near_cache")
     TTL_FIELD_NUMBER: _ClassVar[int]
     MAX_TTL_FIELD_NUMBER: _ClassVar[int]
     TTL_JITTER_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,8 @@ class NamespaceConfig(_message.Message):
     INVALIDATION_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     ON_FAILOVER_FIELD_NUMBER: _ClassVar[int]
     RECLAIM_KEYS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    L1_FIELD_NUMBER: _ClassVar[int]
+    NEAR_CACHE_FIELD_NUMBER: _ClassVar[int]
     ttl: _duration_pb2.Duration
     max_ttl: _duration_pb2.Duration
     ttl_jitter_ratio: float
@@ -48,7 +50,23 @@ class NamespaceConfig(_message.Message):
     invalidation_replicas: int
     on_failover: OnFailover
     reclaim_keys_per_second: int
-    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ..., tag_index: _Optional[bool] = ..., invalidation_replicas: _Optional[int] = ..., on_failover: _Optional[_Union[OnFailover, str]] = ..., reclaim_keys_per_second: _Optional[int] = ...) -> None: ...
+    l1: FirstLevelConfig
+    near_cache: bool
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ..., tag_index: _Optional[bool] = ..., invalidation_replicas: _Optional[int] = ..., on_failover: _Optional[_Union[OnFailover, str]] = ..., reclaim_keys_per_second: _Optional[int] = ..., l1: _Optional[_Union[FirstLevelConfig, _Mapping]] = ..., near_cache: _Optional[bool] = ...) -> None: ...
+
+class FirstLevelConfig(_message.Message):
+    __slots__ = ("max_bytes", "ttl", "max_staleness", "negative", "audit_ratio")
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    MAX_STALENESS_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    max_bytes: int
+    ttl: _duration_pb2.Duration
+    max_staleness: _duration_pb2.Duration
+    negative: bool
+    audit_ratio: float
+    def __init__(self, max_bytes: _Optional[int] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., negative: _Optional[bool] = ..., audit_ratio: _Optional[float] = ...) -> None: ...
 
 class Namespace(_message.Message):
     __slots__ = ("name", "configured", "partitions", "config", "version")
@@ -75,7 +93,7 @@ class ListNamespacesResponse(_message.Message):
     def __init__(self, namespaces: _Optional[_Iterable[_Union[Namespace, _Mapping]]] = ...) -> None: ...
 
 class CacheStats(_message.Message):
-    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost", "renewals_failed", "misses_hidden_by_key", "misses_hidden_by_tag", "misses_hidden_by_dependency", "misses_hidden_by_age", "invalidations")
+    __slots__ = ("hits", "misses_unknown", "misses_hidden_by_namespace", "sets", "deletes", "stale_hits", "misses_expired", "leases", "fills_lost", "renewals_failed", "misses_hidden_by_key", "misses_hidden_by_tag", "misses_hidden_by_dependency", "misses_hidden_by_age", "invalidations", "l1_hits")
     HITS_FIELD_NUMBER: _ClassVar[int]
     MISSES_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     MISSES_HIDDEN_BY_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +109,7 @@ class CacheStats(_message.Message):
     MISSES_HIDDEN_BY_DEPENDENCY_FIELD_NUMBER: _ClassVar[int]
     MISSES_HIDDEN_BY_AGE_FIELD_NUMBER: _ClassVar[int]
     INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
+    L1_HITS_FIELD_NUMBER: _ClassVar[int]
     hits: int
     misses_unknown: int
     misses_hidden_by_namespace: int
@@ -106,7 +125,8 @@ class CacheStats(_message.Message):
     misses_hidden_by_dependency: int
     misses_hidden_by_age: int
     invalidations: int
-    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ..., renewals_failed: _Optional[int] = ..., misses_hidden_by_key: _Optional[int] = ..., misses_hidden_by_tag: _Optional[int] = ..., misses_hidden_by_dependency: _Optional[int] = ..., misses_hidden_by_age: _Optional[int] = ..., invalidations: _Optional[int] = ...) -> None: ...
+    l1_hits: int
+    def __init__(self, hits: _Optional[int] = ..., misses_unknown: _Optional[int] = ..., misses_hidden_by_namespace: _Optional[int] = ..., sets: _Optional[int] = ..., deletes: _Optional[int] = ..., stale_hits: _Optional[int] = ..., misses_expired: _Optional[int] = ..., leases: _Optional[int] = ..., fills_lost: _Optional[int] = ..., renewals_failed: _Optional[int] = ..., misses_hidden_by_key: _Optional[int] = ..., misses_hidden_by_tag: _Optional[int] = ..., misses_hidden_by_dependency: _Optional[int] = ..., misses_hidden_by_age: _Optional[int] = ..., invalidations: _Optional[int] = ..., l1_hits: _Optional[int] = ...) -> None: ...
 
 class GetStatsRequest(_message.Message):
     __slots__ = ("namespace",)

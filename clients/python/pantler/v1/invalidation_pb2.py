@@ -22,10 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpantler/v1/invalidation.proto\x12\npantler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x01\n\x15InvalidateKeysRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04keys\x18\x02 \x03(\tR\x04keys\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\x12\x18\n\x07\x63\x61scade\x18\x04 \x01(\x08R\x07\x63\x61scade\"g\n\x16InvalidateKeysResponse\x12 \n\x0binvalidated\x18\x01 \x03(\tR\x0binvalidated\x12+\n\x11invalidated_count\x18\x02 \x01(\rR\x10invalidatedCount\"{\n\x15InvalidateTagsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04tags\x18\x02 \x03(\tR\x04tags\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\"\x18\n\x16InvalidateTagsResponse\"k\n\x18InvalidatePatternRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07pattern\x18\x02 \x01(\tR\x07pattern\x12\x17\n\x07\x64ry_run\x18\x03 \x01(\x08R\x06\x64ryRun\"\x9d\x01\n\x19InvalidatePatternResponse\x12\x18\n\x07scanned\x18\x01 \x01(\x04R\x07scanned\x12\x14\n\x05total\x18\x02 \x01(\x04R\x05total\x12 \n\x0binvalidated\x18\x03 \x01(\x04R\x0binvalidated\x12\x1a\n\x08\x65xamples\x18\x04 \x03(\tR\x08\x65xamples\x12\x12\n\x04\x64one\x18\x05 \x01(\x08R\x04\x64one\"l\n\x1aInvalidateNamespaceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x30\n\x04mode\x18\x02 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\"7\n\x1bInvalidateNamespaceResponse\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version\"\xaf\x01\n\x1aInvalidateOlderThanRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x41\n\x0e\x63reated_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rcreatedBefore\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\"\x1d\n\x1bInvalidateOlderThanResponse\"k\n\x1a\x44\x65\x63lareDependenciesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n\x03key\x18\x02 \x01(\tR\x03key\x12\x1d\n\ndepends_on\x18\x03 \x03(\tR\tdependsOn\"\x1d\n\x1b\x44\x65\x63lareDependenciesResponse\"\x83\x01\n\x15ListDependentsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n\x03key\x18\x02 \x01(\tR\x03key\x12\x1b\n\tpage_size\x18\x03 \x01(\rR\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"9\n\tDependent\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08\x64\x65\x63lared\x18\x02 \x01(\x08R\x08\x64\x65\x63lared\"w\n\x16ListDependentsResponse\x12\x35\n\ndependents\x18\x01 \x03(\x0b\x32\x15.pantler.v1.DependentR\ndependents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*m\n\x10InvalidationMode\x12!\n\x1dINVALIDATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16INVALIDATION_MODE_HARD\x10\x01\x12\x1a\n\x16INVALIDATION_MODE_SOFT\x10\x02\x32\xda\x05\n\x13InvalidationService\x12\\\n\x0eInvalidateKeys\x12!.pantler.v1.InvalidateKeysRequest\x1a\".pantler.v1.InvalidateKeysResponse\"\x03\x90\x02\x02\x12\\\n\x0eInvalidateTags\x12!.pantler.v1.InvalidateTagsRequest\x1a\".pantler.v1.InvalidateTagsResponse\"\x03\x90\x02\x02\x12\x62\n\x11InvalidatePattern\x12$.pantler.v1.InvalidatePatternRequest\x1a%.pantler.v1.InvalidatePatternResponse0\x01\x12k\n\x13InvalidateNamespace\x12&.pantler.v1.InvalidateNamespaceRequest\x1a\'.pantler.v1.InvalidateNamespaceResponse\"\x03\x90\x02\x02\x12k\n\x13InvalidateOlderThan\x12&.pantler.v1.InvalidateOlderThanRequest\x1a\'.pantler.v1.InvalidateOlderThanResponse\"\x03\x90\x02\x02\x12k\n\x13\x44\x65\x63lareDependencies\x12&.pantler.v1.DeclareDependenciesRequest\x1a\'.pantler.v1.DeclareDependenciesResponse\"\x03\x90\x02\x02\x12\\\n\x0eListDependents\x12!.pantler.v1.ListDependentsRequest\x1a\".pantler.v1.ListDependentsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpantler/v1/invalidation.proto\x12\npantler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x01\n\x15InvalidateKeysRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04keys\x18\x02 \x03(\tR\x04keys\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\x12\x18\n\x07\x63\x61scade\x18\x04 \x01(\x08R\x07\x63\x61scade\"g\n\x16InvalidateKeysResponse\x12 \n\x0binvalidated\x18\x01 \x03(\tR\x0binvalidated\x12+\n\x11invalidated_count\x18\x02 \x01(\rR\x10invalidatedCount\"{\n\x15InvalidateTagsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04tags\x18\x02 \x03(\tR\x04tags\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\"\x18\n\x16InvalidateTagsResponse\"k\n\x18InvalidatePatternRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07pattern\x18\x02 \x01(\tR\x07pattern\x12\x17\n\x07\x64ry_run\x18\x03 \x01(\x08R\x06\x64ryRun\"\x9d\x01\n\x19InvalidatePatternResponse\x12\x18\n\x07scanned\x18\x01 \x01(\x04R\x07scanned\x12\x14\n\x05total\x18\x02 \x01(\x04R\x05total\x12 \n\x0binvalidated\x18\x03 \x01(\x04R\x0binvalidated\x12\x1a\n\x08\x65xamples\x18\x04 \x03(\tR\x08\x65xamples\x12\x12\n\x04\x64one\x18\x05 \x01(\x08R\x04\x64one\"l\n\x1aInvalidateNamespaceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x30\n\x04mode\x18\x02 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\"7\n\x1bInvalidateNamespaceResponse\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version\"\xaf\x01\n\x1aInvalidateOlderThanRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x41\n\x0e\x63reated_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rcreatedBefore\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\"\x1d\n\x1bInvalidateOlderThanResponse\"k\n\x1a\x44\x65\x63lareDependenciesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n\x03key\x18\x02 \x01(\tR\x03key\x12\x1d\n\ndepends_on\x18\x03 \x03(\tR\tdependsOn\"\x1d\n\x1b\x44\x65\x63lareDependenciesResponse\"\x83\x01\n\x15ListDependentsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n\x03key\x18\x02 \x01(\tR\x03key\x12\x1b\n\tpage_size\x18\x03 \x01(\rR\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"9\n\tDependent\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08\x64\x65\x63lared\x18\x02 \x01(\x08R\x08\x64\x65\x63lared\"w\n\x16ListDependentsResponse\x12\x35\n\ndependents\x18\x01 \x03(\x0b\x32\x15.pantler.v1.DependentR\ndependents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"u\n\x13PublishEventRequest\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12/\n\x06\x66ields\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructR\x06\x66ields\x12\x19\n\x08\x65vent_id\x18\x03 \x01(\tR\x07\x65ventId\"i\n\x14PublishEventResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32\x17.pantler.v1.RuleOutcomeR\x08outcomes\x12\x1c\n\tduplicate\x18\x02 \x01(\x08R\tduplicate\"\xc7\x01\n\x0bRuleOutcome\x12\x12\n\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\x12\x12\n\x04keys\x18\x04 \x03(\tR\x04keys\x12\x1a\n\x08\x63\x61scaded\x18\x05 \x01(\rR\x08\x63\x61scaded\x12\x12\n\x04tags\x18\x06 \x03(\tR\x04tags\x12\x10\n\x03\x61ll\x18\x07 \x01(\x08R\x03\x61ll\"\xa8\x01\n\x19WatchInvalidationsRequest\x12\x1e\n\nnamespaces\x18\x01 \x03(\tR\nnamespaces\x12!\n\x0cresume_token\x18\x02 \x01(\tR\x0bresumeToken\x12H\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\"\xab\x01\n\x1aWatchInvalidationsResponse\x12\x35\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.pantler.v1.InvalidationEventR\x06\x65vents\x12\x12\n\x04gaps\x18\x02 \x03(\tR\x04gaps\x12!\n\x0cresume_token\x18\x03 \x01(\tR\x0bresumeToken\x12\x1f\n\x0bwith_writes\x18\x04 \x03(\tR\nwithWrites\"\xcd\x02\n\x11InvalidationEvent\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x30\n\x04mode\x18\x02 \x01(\x0e\x32\x1c.pantler.v1.InvalidationModeR\x04mode\x12\x12\n\x03key\x18\x03 \x01(\tH\x00R\x03key\x12\x12\n\x03tag\x18\x04 \x01(\tH\x00R\x03tag\x12 \n\ndependency\x18\x05 \x01(\tH\x00R\ndependency\x12\x12\n\x03\x61ll\x18\x06 \x01(\x08H\x00R\x03\x61ll\x12\x43\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\rcreatedBefore\x12\x1a\n\x07pattern\x18\x08 \x01(\tH\x00R\x07pattern\x12!\n\x0bwritten_key\x18\t \x01(\tH\x00R\nwrittenKeyB\x06\n\x04what*m\n\x10InvalidationMode\x12!\n\x1dINVALIDATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16INVALIDATION_MODE_HARD\x10\x01\x12\x1a\n\x16INVALIDATION_MODE_SOFT\x10\x02\x32\x9e\x07\n\x13InvalidationService\x12\\\n\x0eInvalidateKeys\x12!.pantler.v1.InvalidateKeysRequest\x1a\".pantler.v1.InvalidateKeysResponse\"\x03\x90\x02\x02\x12\\\n\x0eInvalidateTags\x12!.pantler.v1.InvalidateTagsRequest\x1a\".pantler.v1.InvalidateTagsResponse\"\x03\x90\x02\x02\x12\x62\n\x11InvalidatePattern\x12$.pantler.v1.InvalidatePatternRequest\x1a%.pantler.v1.InvalidatePatternResponse0\x01\x12k\n\x13InvalidateNamespace\x12&.pantler.v1.InvalidateNamespaceRequest\x1a\'.pantler.v1.InvalidateNamespaceResponse\"\x03\x90\x02\x02\x12k\n\x13InvalidateOlderThan\x12&.pantler.v1.InvalidateOlderThanRequest\x1a\'.pantler.v1.InvalidateOlderThanResponse\"\x03\x90\x02\x02\x12k\n\x13\x44\x65\x63lareDependencies\x12&.pantler.v1.DeclareDependenciesRequest\x1a\'.pantler.v1.DeclareDependenciesResponse\"\x03\x90\x02\x02\x12\\\n\x0eListDependents\x12!.pantler.v1.ListDependentsRequest\x1a\".pantler.v1.ListDependentsResponse\"\x03\x90\x02\x01\x12V\n\x0cPublishEvent\x12\x1f.pantler.v1.PublishEventRequest\x1a .pantler.v1.PublishEventResponse\"\x03\x90\x02\x02\x12j\n\x12WatchInvalidations\x12%.pantler.v1.WatchInvalidationsRequest\x1a&.pantler.v1.WatchInvalidationsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,38 +46,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVALIDATIONSERVICE'].methods_by_name['DeclareDependencies']._serialized_options = b'\220\002\002'
   _globals['_INVALIDATIONSERVICE'].methods_by_name['ListDependents']._loaded_options = None
   _globals['_INVALIDATIONSERVICE'].methods_by_name['ListDependents']._serialized_options = b'\220\002\001'
-  _globals['_INVALIDATIONMODE']._serialized_start=1585
-  _globals['_INVALIDATIONMODE']._serialized_end=1694
-  _globals['_INVALIDATEKEYSREQUEST']._serialized_start=79
-  _globals['_INVALIDATEKEYSREQUEST']._serialized_end=228
-  _globals['_INVALIDATEKEYSRESPONSE']._serialized_start=230
-  _globals['_INVALIDATEKEYSRESPONSE']._serialized_end=333
-  _globals['_INVALIDATETAGSREQUEST']._serialized_start=335
-  _globals['_INVALIDATETAGSREQUEST']._serialized_end=458
-  _globals['_INVALIDATETAGSRESPONSE']._serialized_start=460
-  _globals['_INVALIDATETAGSRESPONSE']._serialized_end=484
-  _globals['_INVALIDATEPATTERNREQUEST']._serialized_start=486
-  _globals['_INVALIDATEPATTERNREQUEST']._serialized_end=593
-  _globals['_INVALIDATEPATTERNRESPONSE']._serialized_start=596
-  _globals['_INVALIDATEPATTERNRESPONSE']._serialized_end=753
-  _globals['_INVALIDATENAMESPACEREQUEST']._serialized_start=755
-  _globals['_INVALIDATENAMESPACEREQUEST']._serialized_end=863
-  _globals['_INVALIDATENAMESPACERESPONSE']._serialized_start=865
-  _globals['_INVALIDATENAMESPACERESPONSE']._serialized_end=920
-  _globals['_INVALIDATEOLDERTHANREQUEST']._serialized_start=923
-  _globals['_INVALIDATEOLDERTHANREQUEST']._serialized_end=1098
-  _globals['_INVALIDATEOLDERTHANRESPONSE']._serialized_start=1100
-  _globals['_INVALIDATEOLDERTHANRESPONSE']._serialized_end=1129
-  _globals['_DECLAREDEPENDENCIESREQUEST']._serialized_start=1131
-  _globals['_DECLAREDEPENDENCIESREQUEST']._serialized_end=1238
-  _globals['_DECLAREDEPENDENCIESRESPONSE']._serialized_start=1240
-  _globals['_DECLAREDEPENDENCIESRESPONSE']._serialized_end=1269
-  _globals['_LISTDEPENDENTSREQUEST']._serialized_start=1272
-  _globals['_LISTDEPENDENTSREQUEST']._serialized_end=1403
-  _globals['_DEPENDENT']._serialized_start=1405
-  _globals['_DEPENDENT']._serialized_end=1462
-  _globals['_LISTDEPENDENTSRESPONSE']._serialized_start=1464
-  _globals['_LISTDEPENDENTSRESPONSE']._serialized_end=1583
-  _globals['_INVALIDATIONSERVICE']._serialized_start=1697
-  _globals['_INVALIDATIONSERVICE']._serialized_end=2427
+  _globals['_INVALIDATIONSERVICE'].methods_by_name['PublishEvent']._loaded_options = None
+  _globals['_INVALIDATIONSERVICE'].methods_by_name['PublishEvent']._serialized_options = b'\220\002\002'
+  _globals['_INVALIDATIONSERVICE'].methods_by_name['WatchInvalidations']._loaded_options = None
+  _globals['_INVALIDATIONSERVICE'].methods_by_name['WatchInvalidations']._serialized_options = b'\220\002\001'
+  _globals['_INVALIDATIONMODE']._serialized_start=2756
+  _globals['_INVALIDATIONMODE']._serialized_end=2865
+  _globals['_INVALIDATEKEYSREQUEST']._serialized_start=141
+  _globals['_INVALIDATEKEYSREQUEST']._serialized_end=290
+  _globals['_INVALIDATEKEYSRESPONSE']._serialized_start=292
+  _globals['_INVALIDATEKEYSRESPONSE']._serialized_end=395
+  _globals['_INVALIDATETAGSREQUEST']._serialized_start=397
+  _globals['_INVALIDATETAGSREQUEST']._serialized_end=520
+  _globals['_INVALIDATETAGSRESPONSE']._serialized_start=522
+  _globals['_INVALIDATETAGSRESPONSE']._serialized_end=546
+  _globals['_INVALIDATEPATTERNREQUEST']._serialized_start=548
+  _globals['_INVALIDATEPATTERNREQUEST']._serialized_end=655
+  _globals['_INVALIDATEPATTERNRESPONSE']._serialized_start=658
+  _globals['_INVALIDATEPATTERNRESPONSE']._serialized_end=815
+  _globals['_INVALIDATENAMESPACEREQUEST']._serialized_start=817
+  _globals['_INVALIDATENAMESPACEREQUEST']._serialized_end=925
+  _globals['_INVALIDATENAMESPACERESPONSE']._serialized_start=927
+  _globals['_INVALIDATENAMESPACERESPONSE']._serialized_end=982
+  _globals['_INVALIDATEOLDERTHANREQUEST']._serialized_start=985
+  _globals['_INVALIDATEOLDERTHANREQUEST']._serialized_end=1160
+  _globals['_INVALIDATEOLDERTHANRESPONSE']._serialized_start=1162
+  _globals['_INVALIDATEOLDERTHANRESPONSE']._serialized_end=1191
+  _globals['_DECLAREDEPENDENCIESREQUEST']._serialized_start=1193
+  _globals['_DECLAREDEPENDENCIESREQUEST']._serialized_end=1300
+  _globals['_DECLAREDEPENDENCIESRESPONSE']._serialized_start=1302
+  _globals['_DECLAREDEPENDENCIESRESPONSE']._serialized_end=1331
+  _globals['_LISTDEPENDENTSREQUEST']._serialized_start=1334
+  _globals['_LISTDEPENDENTSREQUEST']._serialized_end=1465
+  _globals['_DEPENDENT']._serialized_start=1467
+  _globals['_DEPENDENT']._serialized_end=1524
+  _globals['_LISTDEPENDENTSRESPONSE']._serialized_start=1526
+  _globals['_LISTDEPENDENTSRESPONSE']._serialized_end=1645
+  _globals['_PUBLISHEVENTREQUEST']._serialized_start=1647
+  _globals['_PUBLISHEVENTREQUEST']._serialized_end=1764
+  _globals['_PUBLISHEVENTRESPONSE']._serialized_start=1766
+  _globals['_PUBLISHEVENTRESPONSE']._serialized_end=1871
+  _globals['_RULEOUTCOME']._serialized_start=1874
+  _globals['_RULEOUTCOME']._serialized_end=2073
+  _globals['_WATCHINVALIDATIONSREQUEST']._serialized_start=2076
+  _globals['_WATCHINVALIDATIONSREQUEST']._serialized_end=2244
+  _globals['_WATCHINVALIDATIONSRESPONSE']._serialized_start=2247
+  _globals['_WATCHINVALIDATIONSRESPONSE']._serialized_end=2418
+  _globals['_INVALIDATIONEVENT']._serialized_start=2421
+  _globals['_INVALIDATIONEVENT']._serialized_end=2754
+  _globals['_INVALIDATIONSERVICE']._serialized_start=2868
+  _globals['_INVALIDATIONSERVICE']._serialized_end=3794
 # @@protoc_insertion_point(module_scope)

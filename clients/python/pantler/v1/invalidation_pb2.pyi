@@ -1,5 +1,7 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -146,3 +148,83 @@ class ListDependentsResponse(_message.Message):
     dependents: _containers.RepeatedCompositeFieldContainer[Dependent]
     next_page_token: str
     def __init__(self, dependents: _Optional[_Iterable[_Union[Dependent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class PublishEventRequest(_message.Message):
+    __slots__ = ("type", "fields", "event_id")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    fields: _struct_pb2.Struct
+    event_id: str
+    def __init__(self, type: _Optional[str] = ..., fields: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., event_id: _Optional[str] = ...) -> None: ...
+
+class PublishEventResponse(_message.Message):
+    __slots__ = ("outcomes", "duplicate")
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[RuleOutcome]
+    duplicate: bool
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[RuleOutcome, _Mapping]]] = ..., duplicate: _Optional[bool] = ...) -> None: ...
+
+class RuleOutcome(_message.Message):
+    __slots__ = ("rule", "namespace", "mode", "keys", "cascaded", "tags", "all")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    CASCADED_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    namespace: str
+    mode: InvalidationMode
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    cascaded: int
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    all: bool
+    def __init__(self, rule: _Optional[str] = ..., namespace: _Optional[str] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., keys: _Optional[_Iterable[str]] = ..., cascaded: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., all: _Optional[bool] = ...) -> None: ...
+
+class WatchInvalidationsRequest(_message.Message):
+    __slots__ = ("namespaces", "resume_token", "heartbeat_interval")
+    NAMESPACES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    namespaces: _containers.RepeatedScalarFieldContainer[str]
+    resume_token: str
+    heartbeat_interval: _duration_pb2.Duration
+    def __init__(self, namespaces: _Optional[_Iterable[str]] = ..., resume_token: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class WatchInvalidationsResponse(_message.Message):
+    __slots__ = ("events", "gaps", "resume_token", "with_writes")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WITH_WRITES_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[InvalidationEvent]
+    gaps: _containers.RepeatedScalarFieldContainer[str]
+    resume_token: str
+    with_writes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, events: _Optional[_Iterable[_Union[InvalidationEvent, _Mapping]]] = ..., gaps: _Optional[_Iterable[str]] = ..., resume_token: _Optional[str] = ..., with_writes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class InvalidationEvent(_message.Message):
+    __slots__ = ("namespace", "mode", "key", "tag", "dependency", "all", "created_before", "pattern", "written_key")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCY_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_KEY_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    mode: InvalidationMode
+    key: str
+    tag: str
+    dependency: str
+    all: bool
+    created_before: _timestamp_pb2.Timestamp
+    pattern: str
+    written_key: str
+    def __init__(self, namespace: _Optional[str] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., key: _Optional[str] = ..., tag: _Optional[str] = ..., dependency: _Optional[str] = ..., all: _Optional[bool] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pattern: _Optional[str] = ..., written_key: _Optional[str] = ...) -> None: ...

@@ -78,6 +78,16 @@ class InvalidationServiceStub:
                 request_serializer=pantler_dot_v1_dot_invalidation__pb2.ListDependentsRequest.SerializeToString,
                 response_deserializer=pantler_dot_v1_dot_invalidation__pb2.ListDependentsResponse.FromString,
                 _registered_method=True)
+        self.PublishEvent = channel.unary_unary(
+                '/pantler.v1.InvalidationService/PublishEvent',
+                request_serializer=pantler_dot_v1_dot_invalidation__pb2.PublishEventRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_invalidation__pb2.PublishEventResponse.FromString,
+                _registered_method=True)
+        self.WatchInvalidations = channel.unary_stream(
+                '/pantler.v1.InvalidationService/WatchInvalidations',
+                request_serializer=pantler_dot_v1_dot_invalidation__pb2.WatchInvalidationsRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_invalidation__pb2.WatchInvalidationsResponse.FromString,
+                _registered_method=True)
 
 
 class InvalidationServiceServicer:
@@ -152,6 +162,39 @@ class InvalidationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishEvent(self, request, context):
+        """PublishEvent says that something happened: the event rules of the configuration say what that
+        invalidates. They are applied one after the other, in the order of the configuration, and each at
+        least once: after an error, repeat the call. A type that no rule is for is a success.
+
+        INVALID_ARGUMENT, with the path of the field and the name of the rule, if a rule that the event
+        matches lacks a field, or can't make a key or a tag of it; then none is applied. If a rule fails,
+        the metadata of the error's `ErrorInfo` has its name as `rule`; those after it are applied all the
+        same, unless Redis is away.
+
+        Costs a round trip for the keys and one for the tags of each rule, as the RPCs above do, and two for
+        an `event_id`; none if no rule is for the type.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchInvalidations(self, request, context):
+        """WatchInvalidations tells what happens in some namespaces as it happens: every deletion and
+        invalidation and, where the namespace has `near_cache`, every write. What a message tells of is in
+        force: who reads then sees it; of an invalidation that broke off halfway, and of one that took more
+        than a second to reach all of the namespace, only after the last message that tells of it. Each event
+        comes at least once, and those of a key in their order; what may be missing is told as a gap. The
+        stream ends with an error only; go on with the newest `resume_token`, after UNAVAILABLE at once.
+        docs/watch.md has what is promised, and what is not.
+
+        INVALID_ARGUMENT at `resume_token`: it is no token, that of another deployment, or of a watch over
+        other namespaces. The deadline of the call is that of the whole stream; give none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InvalidationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -189,6 +232,16 @@ def add_InvalidationServiceServicer_to_server(servicer, server):
                     servicer.ListDependents,
                     request_deserializer=pantler_dot_v1_dot_invalidation__pb2.ListDependentsRequest.FromString,
                     response_serializer=pantler_dot_v1_dot_invalidation__pb2.ListDependentsResponse.SerializeToString,
+            ),
+            'PublishEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishEvent,
+                    request_deserializer=pantler_dot_v1_dot_invalidation__pb2.PublishEventRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_invalidation__pb2.PublishEventResponse.SerializeToString,
+            ),
+            'WatchInvalidations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchInvalidations,
+                    request_deserializer=pantler_dot_v1_dot_invalidation__pb2.WatchInvalidationsRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_invalidation__pb2.WatchInvalidationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -389,6 +442,60 @@ class InvalidationService:
             '/pantler.v1.InvalidationService/ListDependents',
             pantler_dot_v1_dot_invalidation__pb2.ListDependentsRequest.SerializeToString,
             pantler_dot_v1_dot_invalidation__pb2.ListDependentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.InvalidationService/PublishEvent',
+            pantler_dot_v1_dot_invalidation__pb2.PublishEventRequest.SerializeToString,
+            pantler_dot_v1_dot_invalidation__pb2.PublishEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchInvalidations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pantler.v1.InvalidationService/WatchInvalidations',
+            pantler_dot_v1_dot_invalidation__pb2.WatchInvalidationsRequest.SerializeToString,
+            pantler_dot_v1_dot_invalidation__pb2.WatchInvalidationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,31 @@ class InvalidationServiceStub:
     """ListDependents lists the keys that directly depend on a key: those that were declared to, and those
     whose entries name it in `depends_on`.
     """
+    PublishEvent: _grpc.UnaryUnaryMultiCallable[_invalidation_pb2.PublishEventRequest, _invalidation_pb2.PublishEventResponse]
+    """PublishEvent says that something happened: the event rules of the configuration say what that
+    invalidates. They are applied one after the other, in the order of the configuration, and each at
+    least once: after an error, repeat the call. A type that no rule is for is a success.
+
+    INVALID_ARGUMENT, with the path of the field and the name of the rule, if a rule that the event
+    matches lacks a field, or can't make a key or a tag of it; then none is applied. If a rule fails,
+    the metadata of the error's `ErrorInfo` has its name as `rule`; those after it are applied all the
+    same, unless Redis is away.
+
+    Costs a round trip for the keys and one for the tags of each rule, as the RPCs above do, and two for
+    an `event_id`; none if no rule is for the type.
+    """
+    WatchInvalidations: _grpc.UnaryStreamMultiCallable[_invalidation_pb2.WatchInvalidationsRequest, _invalidation_pb2.WatchInvalidationsResponse]
+    """WatchInvalidations tells what happens in some namespaces as it happens: every deletion and
+    invalidation and, where the namespace has `near_cache`, every write. What a message tells of is in
+    force: who reads then sees it; of an invalidation that broke off halfway, and of one that took more
+    than a second to reach all of the namespace, only after the last message that tells of it. Each event
+    comes at least once, and those of a key in their order; what may be missing is told as a gap. The
+    stream ends with an error only; go on with the newest `resume_token`, after UNAVAILABLE at once.
+    docs/watch.md has what is promised, and what is not.
+
+    INVALID_ARGUMENT at `resume_token`: it is no token, that of another deployment, or of a watch over
+    other namespaces. The deadline of the call is that of the whole stream; give none.
+    """
 
 @_typing.type_check_only
 class InvalidationServiceAsyncStub(InvalidationServiceStub):
@@ -118,6 +143,31 @@ class InvalidationServiceAsyncStub(InvalidationServiceStub):
     ListDependents: _aio.UnaryUnaryMultiCallable[_invalidation_pb2.ListDependentsRequest, _invalidation_pb2.ListDependentsResponse]  # type: ignore[assignment]
     """ListDependents lists the keys that directly depend on a key: those that were declared to, and those
     whose entries name it in `depends_on`.
+    """
+    PublishEvent: _aio.UnaryUnaryMultiCallable[_invalidation_pb2.PublishEventRequest, _invalidation_pb2.PublishEventResponse]  # type: ignore[assignment]
+    """PublishEvent says that something happened: the event rules of the configuration say what that
+    invalidates. They are applied one after the other, in the order of the configuration, and each at
+    least once: after an error, repeat the call. A type that no rule is for is a success.
+
+    INVALID_ARGUMENT, with the path of the field and the name of the rule, if a rule that the event
+    matches lacks a field, or can't make a key or a tag of it; then none is applied. If a rule fails,
+    the metadata of the error's `ErrorInfo` has its name as `rule`; those after it are applied all the
+    same, unless Redis is away.
+
+    Costs a round trip for the keys and one for the tags of each rule, as the RPCs above do, and two for
+    an `event_id`; none if no rule is for the type.
+    """
+    WatchInvalidations: _aio.UnaryStreamMultiCallable[_invalidation_pb2.WatchInvalidationsRequest, _invalidation_pb2.WatchInvalidationsResponse]  # type: ignore[assignment]
+    """WatchInvalidations tells what happens in some namespaces as it happens: every deletion and
+    invalidation and, where the namespace has `near_cache`, every write. What a message tells of is in
+    force: who reads then sees it; of an invalidation that broke off halfway, and of one that took more
+    than a second to reach all of the namespace, only after the last message that tells of it. Each event
+    comes at least once, and those of a key in their order; what may be missing is told as a gap. The
+    stream ends with an error only; go on with the newest `resume_token`, after UNAVAILABLE at once.
+    docs/watch.md has what is promised, and what is not.
+
+    INVALID_ARGUMENT at `resume_token`: it is no token, that of another deployment, or of a watch over
+    other namespaces. The deadline of the call is that of the whole stream; give none.
     """
 
 class InvalidationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -203,6 +253,43 @@ class InvalidationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_invalidation_pb2.ListDependentsResponse, _abc.Awaitable[_invalidation_pb2.ListDependentsResponse]]:
         """ListDependents lists the keys that directly depend on a key: those that were declared to, and those
         whose entries name it in `depends_on`.
+        """
+
+    @_abc_1.abstractmethod
+    def PublishEvent(
+        self,
+        request: _invalidation_pb2.PublishEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invalidation_pb2.PublishEventResponse, _abc.Awaitable[_invalidation_pb2.PublishEventResponse]]:
+        """PublishEvent says that something happened: the event rules of the configuration say what that
+        invalidates. They are applied one after the other, in the order of the configuration, and each at
+        least once: after an error, repeat the call. A type that no rule is for is a success.
+
+        INVALID_ARGUMENT, with the path of the field and the name of the rule, if a rule that the event
+        matches lacks a field, or can't make a key or a tag of it; then none is applied. If a rule fails,
+        the metadata of the error's `ErrorInfo` has its name as `rule`; those after it are applied all the
+        same, unless Redis is away.
+
+        Costs a round trip for the keys and one for the tags of each rule, as the RPCs above do, and two for
+        an `event_id`; none if no rule is for the type.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchInvalidations(
+        self,
+        request: _invalidation_pb2.WatchInvalidationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_invalidation_pb2.WatchInvalidationsResponse], _abc.AsyncIterator[_invalidation_pb2.WatchInvalidationsResponse]]:
+        """WatchInvalidations tells what happens in some namespaces as it happens: every deletion and
+        invalidation and, where the namespace has `near_cache`, every write. What a message tells of is in
+        force: who reads then sees it; of an invalidation that broke off halfway, and of one that took more
+        than a second to reach all of the namespace, only after the last message that tells of it. Each event
+        comes at least once, and those of a key in their order; what may be missing is told as a gap. The
+        stream ends with an error only; go on with the newest `resume_token`, after UNAVAILABLE at once.
+        docs/watch.md has what is promised, and what is not.
+
+        INVALID_ARGUMENT at `resume_token`: it is no token, that of another deployment, or of a watch over
+        other namespaces. The deadline of the call is that of the whole stream; give none.
         """
 
 def add_InvalidationServiceServicer_to_server(servicer: InvalidationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

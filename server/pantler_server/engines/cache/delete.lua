@@ -1,6 +1,7 @@
 -- delete: remove one entry, end its lease, and remember it, so that no older fill brings it back.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
 -- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)      KEYS[5] marks of labels (zset)
+-- KEYS[6] history (stream)
 -- ARGV[1] its name in them        ARGV[2] generation (8 random bytes), for a partition without
 -- ARGV[3] version (8 bytes) that must be there, '' for any or none
 -- ARGV[4] what to remember: 'd' a delete, 'i' an invalidation, 'c' one by a cascade (bury.lua)
@@ -8,7 +9,7 @@
 -- returns 1 if the entry was readable, else 0; with ARGV[3], 0 says that nothing was done;
 --   error WRONGTYPE if KEYS[1] holds anything but an entry
 -- clock: redis TIME               expiry: KEYS[1] and KEYS[4] are gone, with a flag KEYS[1] keeps its
---   own; the others never
+--   own; KEYS[6] 10 min; the others never
 local entry, marks, tombstones, lease, labels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local name, wanted, event, flag = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
@@ -41,4 +42,9 @@ end
 void_lease(lease)
 -- include functions/bury.lua
 bury(marks, state, tombstones, now_us, event .. name)
+if #state >= 104 then
+  -- include functions/tell.lua
+  local key = string.sub(entry, string.find(entry, '}', 1, true) + 3)
+  tell(marks, KEYS[6], state, now_us, {(flag == 0 and 'K' or 'k') .. key})
+end
 return readable and 1 or 0

@@ -4,11 +4,8 @@ A read is one round trip and no script (reading.py); what it finds may ask for o
 a sliding entry's new ttl (follow_up.py). A write is one script.
 """
 
-import asyncio
 import random
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from pantler_server.core.config import Settings
 from pantler_server.core.errors import (
@@ -18,10 +15,12 @@ from pantler_server.core.errors import (
     ServiceError,
 )
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache import describe, keys, scripts
+from pantler_server.engines.cache import describe, scripts
+from pantler_server.engines.cache.batch_get import BatchGet
 from pantler_server.engines.cache.estimate import estimate_size
 from pantler_server.engines.cache.failover import Failover, OfKey
 from pantler_server.engines.cache.fill_token import FillToken
+from pantler_server.engines.cache.first_level import FirstLevel
 from pantler_server.engines.cache.follow_up import FollowUp, is_final, left_ratio
 from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
 from pantler_server.engines.cache.invalidation.reclaim import Reclaimer
@@ -38,19 +37,20 @@ from pantler_server.engines.cache.model import (
     Size,
 )
 from pantler_server.engines.cache.reading import (
-    Place,
     Reader,
-    Sight,
     judge,
+    place_of,
     plain_hit,
 )
 from pantler_server.engines.cache.scripts import KeyEvent
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.cache.sweeper import Sweeper
 from pantler_server.engines.cache.touching import touch
-from pantler_server.engines.cache.waiting import Waiter, WaitingRooms
+from pantler_server.engines.cache.waiting import WaitingRooms
+from pantler_server.engines.cache.watch.engine import WatchEngine
 from pantler_server.store.link import Reply
 from pantler_server.store.store import Store
+from pantler_server.store.tracking import Tracking
 
 _REQUEST_ID_REUSED, _STORED_HIDDEN = 4, 5  # outcomes of set.lua; the others are these
 MOST_LABELS_AT_ONCE = 2000  # each is some 5 us of Redis, where it has an index
@@ -59,8 +59,8 @@ _OUTCOMES = {1: SetOutcome.STORED, 2: SetOutcome.CONDITION_NOT_MET, 3: SetOutcom
 
 
 class CacheEngine:
-    """Reads, writes and leases, one by one and in batches; `invalidation` and `tags` have the rest.
-    Deadlines are times of the event loop. `start` before use, `stop` after it.
+    """Reads, writes and leases, one by one and in batches; `invalidation`, `tags` and `watching`
+    have the rest. Deadlines are times of the event loop. `start` before use, `stop` after it.
 
     All raise WrongKind and the StoreErrors; in a batch these stand in the place of their item.
     """
@@ -73,26 +73,37 @@ class CacheEngine:
         self._rooms = WaitingRooms(store, self._reader, self._leases)
         self._sweeper = Sweeper(store)
         self._failover = Failover(store)
+        self._tracking = Tracking(store)
+        self._first_level = FirstLevel(store, self._tracking, stats, self._reader)
+        self.watching = WatchEngine(store, self._tracking)
         self.invalidation = InvalidationEngine(
-            store, stats, self._reader, self._sweeper, self._failover
+            store, stats, self._reader, self._sweeper, self._failover, self._first_level
         )
-        self.tags = TagEngine(store, self._reader)
+        self.tags = TagEngine(store, self._reader, self._first_level)
         self._reclaimer = Reclaimer(store)
         self._after = FollowUp(store, stats, self._reader, self._leases, self._rooms, self._sweeper)
+        self._batch = BatchGet(stats, self._reader, self._first_level, self._after)
 
     def start(self) -> None:
         self._rooms.start()
         self._sweeper.start()
         self._failover.start()
         self._reclaimer.start()
+        self._tracking.start()
+        self.watching.start()
 
     def dismiss(self) -> None:
-        """Lets nobody wait for another's fill any more: all get the miss that they saw."""
+        """Lets nobody wait for another's fill any more: all get the miss that they saw. Watches
+        end."""
         self._rooms.dismiss()
+        self.watching.dismiss()
 
     async def stop(self) -> None:
         await self._rooms.stop()
         await self._leases.stop()
+        await self.watching.stop()
+        await self._first_level.stop()
+        await self._tracking.stop()
         await self._reclaimer.stop()
         await self._failover.stop()
         await self._sweeper.stop()
@@ -105,6 +116,7 @@ class CacheEngine:
     def apply(self, settings: Settings) -> None:
         """Takes up a reloaded configuration where it must not wait for a call."""
         self._reclaimer.apply(settings)
+        self.watching.apply(settings)
 
     async def get(
         self,
@@ -115,15 +127,29 @@ class CacheEngine:
         *,
         accept_stale: bool = False,
     ) -> Hit | Miss:
-        """One entry. One round trip, or two; with a lease that another holds, as long as the ask
-        says."""
-        at = Place(space, key, *keys.place(space, key))
-        sight = await self._reader.get(at, deadline, replica=space.config.replica_reads)
+        """One entry. One round trip, or two, none if the first level has it; with a lease that
+        another holds, as long as the ask says."""
+        at = place_of(space, key)
+        left = left_ratio(space, ask)
+        ticket = None
+        if (level := self._first_level.of(space)) is not None:
+            near = self._first_level.find(level, at, left, leased=ask is not None)
+            if near is not None:
+                return near
+            ticket = level.open(at)
+        try:
+            sight = await self._reader.get(at, deadline, replica=space.config.replica_reads)
+            hit = plain_hit(sight.raw, sight.view, left) if sight.raw else None
+            found = hit or judge(sight, at, accept_stale=accept_stale)
+            if ticket is not None:
+                ticket.keep(sight, found)
+        finally:
+            if ticket is not None:
+                ticket.close()
         stats = self._stats.of(space.name)
-        if sight.raw and (hit := plain_hit(sight.raw, sight.view, left_ratio(space, ask))):
+        if hit is not None:
             stats.hits += 1
             return hit
-        found = judge(sight, at, accept_stale=accept_stale)
         if not is_final(at, sight, found, ask, accept_stale):
             found = await self._after.follow_up(at, sight, found, deadline, ask, accept_stale)
         stats.count_read(found)
@@ -139,73 +165,7 @@ class CacheEngine:
         accept_stale: bool = False,
     ) -> list[Hit | Miss | ServiceError]:
         """Entries in the order asked, each as `get` gives it, side by side."""
-        results: list[Hit | Miss | ServiceError | None] = [None] * len(wanted)
-        hits = 0
-        others: list[tuple[int, Place, Sight]] = []
-        left = left_ratio(space, ask)
-        for group, seen in await self._reader.get_many(space, wanted, deadline):
-            if isinstance(seen, ServiceError):
-                for index in group.indexes:
-                    results[index] = seen
-                continue
-            raws, view, labels = seen
-            for index, place, raw in zip(group.indexes, group.places, raws, strict=True):
-                if isinstance(raw, bytes) and (hit := plain_hit(raw, view, left)):
-                    results[index] = hit
-                    hits += 1
-                elif isinstance(raw, ServiceError):
-                    results[index] = raw
-                else:
-                    at = Place(space, wanted[index], group.partition, place)
-                    others.append((index, at, Sight(raw or None, view, labels)))
-        self._stats.of(space.name).hits += hits
-        if others:
-            await self._get_others(space, others, results, deadline, ask, accept_stale)
-        return results  # type: ignore[return-value]  # each key is in one group
-
-    async def _get_others(
-        self,
-        space: Namespace,
-        others: Sequence[tuple[int, Place, Sight]],
-        results: list[Hit | Miss | ServiceError | None],
-        deadline: float,
-        ask: LeaseAsk | None,
-        accept_stale: bool,
-    ) -> None:
-        """What is no plain hit of a batch; into `results`, by its index."""
-        ends: dict[int, Hit | Miss | BaseException] = {}
-        unfinished: dict[int, tuple[Place, Sight, Hit | Miss]] = {}
-        for index, at, sight in others:
-            try:
-                ends[index] = found = judge(sight, at, accept_stale=accept_stale)
-            except ServiceError as error:
-                ends[index] = error
-                continue
-            if not is_final(at, sight, found, ask, accept_stale):
-                unfinished[index] = (at, sight, found)
-        # Nobody waits who holds what another waits for: first all leases that are free are taken.
-        impatient = None if ask is None else replace(ask, wait_ms=0)
-        calls = {
-            index: self._after.follow_up(at, sight, found, deadline, impatient, accept_stale)
-            for index, (at, sight, found) in unfinished.items()
-        }
-        ends |= await _side_by_side(calls)
-        if ask is not None and ask.wait_ms and not any(map(_has_lease, ends.values())):
-            party: list[Waiter] = []
-            calls = {
-                index: self._after.wait(at, sight, end, deadline, ask, accept_stale, party)
-                for index, (at, sight, _) in unfinished.items()
-                if isinstance(end := ends[index], Miss)
-            }
-            ends |= await _side_by_side(calls)
-        stats = self._stats.of(space.name)
-        for index, end in ends.items():
-            if isinstance(end, BaseException):
-                if not isinstance(end, ServiceError):
-                    raise end
-            else:
-                stats.count_read(end)
-            results[index] = end
+        return await self._batch.get(space, wanted, deadline, ask, accept_stale)
 
     async def release_lease(
         self, space: Namespace, key: str, token: FillToken, deadline: float, *, failed: bool
@@ -229,6 +189,8 @@ class CacheEngine:
             [reply] = await self._store.call(request, deadline)
         except PrimaryChanged:
             reply = await self._first_answer(space, new, deadline)
+        finally:  # whatever came of it, also where nobody waits for that any more
+            self._first_level.forget(space, (new.key,))
         self._sweeper.note_if_short(space, new.ttl_ms)
         return self._set_result(space, version, reply)
 
@@ -244,8 +206,11 @@ class CacheEngine:
         ]
         results: list[SetResult | ServiceError] = []
         outcomes: list[list[Reply] | ServiceError] = []
-        for part in _parts(new):
-            outcomes += await self._store.call_each(requests[part], deadline)
+        try:
+            for part in _parts(new):
+                outcomes += await self._store.call_each(requests[part], deadline)
+        finally:
+            self._first_level.forget(space, [one.key for one in new])
         for version, outcome in zip(versions, outcomes, strict=True):
             if isinstance(outcome, PrimaryChanged):
                 results.append(self._set_result(space, version, _FILL_LOST))
@@ -293,7 +258,10 @@ class CacheEngine:
         request = scripts.delete_entry(space, key, if_version)
         event = OfKey(key, request.slot, KeyEvent.DELETE, 0)
         noted = self._failover.note(space, [event._replace(if_version=if_version)])
-        [deleted] = await self._store.call(request, deadline)
+        try:
+            [deleted] = await self._store.call(request, deadline)
+        finally:
+            self._first_level.forget(space, (key,))
         if if_version and deleted:  # whatever comes back of the key is older than that version
             self._failover.note(space, [event])
         if if_version:
@@ -314,7 +282,10 @@ class CacheEngine:
                 for key, request in zip(doomed, requests, strict=True)
             ],
         )
-        outcomes = await self._store.call_each(requests, deadline)
+        try:
+            outcomes = await self._store.call_each(requests, deadline)
+        finally:
+            self._first_level.forget(space, doomed)
         deleted = [
             outcome if isinstance(outcome, ServiceError) else bool(outcome[0])
             for outcome in outcomes
@@ -329,7 +300,10 @@ class CacheEngine:
         """Gives a readable entry a new ttl from now on, the namespace's default for None; its
         expiry (Unix us), None if there is no such entry. One round trip, or two if it is in an
         index."""
-        expires_us = await touch(self._store, space, key, _ttl_ms(space, ttl_ms), deadline)
+        try:
+            expires_us = await touch(self._store, space, key, _ttl_ms(space, ttl_ms), deadline)
+        finally:
+            self._first_level.forget(space, (key,))
         self._sweeper.note_if_short(space, ttl_ms)
         return expires_us or None
 
@@ -344,18 +318,6 @@ class CacheEngine:
         deployment = await self._stats.deployment(space.name, deadline)
         size = await estimate_size(self._store, space.name, deadline)
         return self._stats.of(space.name), deployment, size
-
-
-async def _side_by_side(
-    calls: Mapping[int, Coroutine[Any, Any, Hit | Miss]],
-) -> dict[int, Hit | Miss | BaseException]:
-    """What each call comes to."""
-    ends = await asyncio.gather(*calls.values(), return_exceptions=True)
-    return dict(zip(calls, ends, strict=True))
-
-
-def _has_lease(end: Hit | Miss | BaseException) -> bool:
-    return not isinstance(end, BaseException) and end.lease is not None
 
 
 def _parts(new: Sequence[NewEntry]) -> Iterator[slice]:

@@ -1,5 +1,5 @@
 """Where the cache keeps things in Redis (role `cache`). Every key begins with its partition's hash
-tag.
+tag, but for the history.
 
 Built as bytes: this runs for every key of every call.
 """
@@ -11,6 +11,16 @@ from hashlib import blake2b
 from pantler_server.core.keyspace import partition_of
 from pantler_server.core.namespace import Namespace, Partition
 
+ENTRY, MARKS = b"e:", b"m"
+"""How the key of an entry goes on after the hash tag, and what follows it in that of the marks."""
+HISTORY = b"v"
+"""What stands before the hash tag in the key of a history."""
+
+
+def of_namespace(name: str) -> bytes:
+    """How all keys of a namespace begin."""
+    return b"{%b:" % name.encode()
+
 
 def place(namespace: Namespace, key: str) -> tuple[Partition, bytes]:
     """The partition of an entry, and its key in Redis: `{namespace:partition}e:key`, a string."""
@@ -20,7 +30,7 @@ def place(namespace: Namespace, key: str) -> tuple[Partition, bytes]:
         partition = partitions[0]
     else:
         partition = partitions[partition_of(encoded, len(partitions))]
-    return partition, b"%be:%b" % (partition.tag, encoded)
+    return partition, partition.tag + ENTRY + encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ def group(namespace: Namespace, keys: Sequence[str]) -> list[Group]:
     """The keys of a batch by partition."""
     partitions = namespace.partitions
     if len(partitions) == 1:
-        beginning = partitions[0].tag + b"e:"
+        beginning = partitions[0].tag + ENTRY
         places = [beginning + key.encode() for key in keys]
         return [Group(partitions[0], range(len(places)), places)]
     found: dict[Partition, tuple[list[int], list[bytes]]] = {}
@@ -55,7 +65,7 @@ def marks(partition: Partition) -> bytes:
     the sequence of the newest event, then, as far as there was any, until when a lease may last,
     and what was invalidated as a whole. `primary` is the run id of the Redis that served it last,
     where a failover hides everything. No expiry, so that eviction cannot take it."""
-    return partition.tag + b"m"
+    return partition.tag + MARKS
 
 
 def label_marks(partition: Partition) -> bytes:
@@ -97,6 +107,18 @@ def tombstone(key: str) -> bytes:
     one of bytes too."""
     name = key.encode()
     return name if len(name) <= 32 else blake2b(name, digest_size=16).digest()
+
+
+def history(partition: Partition) -> bytes:
+    """`v{namespace:partition}`, a stream: what happened, for those who watch (functions/tell.lua).
+    Expires 10 minutes after the newest event."""
+    return HISTORY + partition.tag
+
+
+def histories(name: str) -> bytes:
+    """How the histories of a namespace begin, and nothing else: one prefix to follow, since Redis
+    compares each key that is written with all prefixes."""
+    return HISTORY + of_namespace(name)
 
 
 def owner(partition: Partition) -> bytes:

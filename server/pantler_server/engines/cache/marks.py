@@ -15,7 +15,8 @@ The state, a field of the hash `marks`, packed little endian:
     40      16     HARD, 56 SOFT, of ages: sequence of the newest, and before when (Unix us) fills
                    began that any of them covers
     72      8      floor for fills: those that began before are refused
-    80      8      sequence of the newest mark of a label
+    80      8      sequence of the newest mark of a label; the rest is there once it was watched
+    88      8      until when events are written into the history, Unix us, 96 writes too
 
 Here and in functions/cover.lua is the same rule, for reads and for scripts.
 """
@@ -74,7 +75,7 @@ def whole(state: bytes) -> tuple[Whole, int]:
     """What a state from offset 24 on tells, and the newest of it."""
     if not state:
         return NONE, 0
-    marks = Whole(*_WHOLE.unpack(state))
+    marks = Whole(*_WHOLE.unpack_from(state))
     return marks, marks.newest
 
 

@@ -36,6 +36,11 @@ class Place(NamedTuple):
     entry: bytes
 
 
+def place_of(space: Namespace, key: str) -> Place:
+    """Past the constructor of the named tuple, which takes as long as all the rest."""
+    return tuple.__new__(Place, (space, key, *keys.place(space, key)))
+
+
 class View(NamedTuple):
     """What a reader knows of the partition at the time of its read."""
 
@@ -190,11 +195,11 @@ class Reader:
 
     async def get(self, at: Place, deadline: float, *, replica: bool = False) -> Sight:
         """One key. One round trip, or two, the first to a replica that may be behind if that is
-        allowed."""
+        allowed. Reads of one key that come together, before any of them is sent, are one."""
         partition = at.partition
         commands = (pack("GET", at.entry), self._read_marks(partition), _TIME)
         request = Request(partition.slot, commands, at.key, repeatable=True, writes=False)
-        raw, state, time = await self._store.call(request, deadline, replica=replica)
+        raw, state, time = await self._store.call(request, deadline, replica=replica, joins=True)
         view = view_of(request, state, time)
         if state is None:
             view = await self._begin(at.space, partition, view, deadline)
@@ -203,6 +208,13 @@ class Reader:
         if raw.startswith(entry.PLAIN):
             return Sight(raw, view)
         return await self.complete(partition, raw, view, deadline)
+
+    async def look(self, partition: Partition, deadline: float) -> View:
+        """A partition without any key. One round trip."""
+        commands = (self._read_marks(partition), _TIME)
+        request = Request(partition.slot, commands, "marks", repeatable=True, writes=False)
+        state, time = await self._store.call(request, deadline)
+        return view_of(request, state, time)
 
     async def _begin(
         self, space: Namespace, partition: Partition, view: View, deadline: float

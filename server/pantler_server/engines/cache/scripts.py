@@ -50,6 +50,7 @@ def set_entry(space: Namespace, new: NewEntry, ttl_ms: int, version: int) -> Req
         keys.marks(partition),
         keys.tombstones(partition),
         keys.lease(partition, place),
+        keys.history(partition),
     ]
     arguments: list[Argument] = [head, rest, ttl_ms * 1000, keep_ms, random.randbytes(8)]
     indexes = label_indexes(space, partition, new.tags, new.depends_on)
@@ -146,6 +147,7 @@ def delete_entry(
         keys.tombstones(partition),
         keys.lease(partition, place),
         keys.label_marks(partition),
+        keys.history(partition),
     )
     arguments = (
         keys.tombstone(key),
@@ -167,6 +169,7 @@ def touch_entry(space: Namespace, key: str, ttl_ms: int, version: bytes = b"") -
         keys.marks(partition),
         keys.tombstones(partition),
         keys.label_marks(partition),
+        keys.history(partition),
     )
     arguments = (version, ttl_ms * 1000, ttl_ms + space.grace_ms, keys.tombstone(key))
     return _TOUCH.request(partition.slot, places, arguments, key, repeatable=True)

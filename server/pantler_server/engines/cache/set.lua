@@ -1,7 +1,7 @@
 -- set: store one entry, over what was there, unless a condition, a fill token or its lease forbids.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
--- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)
--- where ARGV[6] is there: KEYS[5] marks of labels (zset); then the answer to the request id (string), if
+-- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash)      KEYS[5] history (stream)
+-- where ARGV[6] is there: KEYS[6] marks of labels (zset); then the answer to the request id (string), if
 --   ARGV[8] is not ''; then the indexes (zsets) of its tags and of its dependencies, where they are kept
 -- ARGV[1] header (entry.py) up to the version: 12 bytes
 -- ARGV[2] header from the ttl on, and the value
@@ -20,15 +20,15 @@
 --   stored, 2 condition not met, 3 fill lost, 4 the request id had another request, 5 stored, but hidden
 --   or stale, since it was invalidated meanwhile;
 --   error WRONGTYPE if KEYS[1] holds anything but an entry
--- clock: redis TIME               expiry: KEYS[1] ARGV[4], the answer 10 min, the indexes with their last
---   member; KEYS[2], KEYS[3], KEYS[5] never
+-- clock: redis TIME               expiry: KEYS[1] ARGV[4], KEYS[5] and the answer 10 min, the indexes with
+--   their last member; KEYS[2], KEYS[3], KEYS[6] never
 -- The common Set must be fast: a number as reply costs 1 us less than a table, and a function is
 -- made only in the branch that needs it.
 local call = redis.call
-local entry, marks, tombstones, lease, labels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local entry, marks, tombstones, lease, labels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
 local condition, name = ARGV[6], ARGV[7]
 local STORED, CONDITION_NOT_MET, FILL_LOST, REQUEST_ID_REUSED, STORED_HIDDEN = 1, 2, 3, 4, 5
-local answered = condition and ARGV[8] ~= '' and KEYS[6]
+local answered = condition and ARGV[8] ~= '' and KEYS[7]
 
 if answered then
   local first = call('GET', answered)
@@ -103,6 +103,10 @@ if outcome == STORED then
     -- include functions/void_lease.lua
     void_lease(lease)
   end
+  if #state >= 104 then
+    -- include functions/tell_write.lua
+    tell_write(marks, KEYS[5], state, now_us, entry)
+  end
   if name then
     if tonumber(ARGV[4]) < 60000 then
       -- include functions/bury.lua
@@ -111,7 +115,7 @@ if outcome == STORED then
     if ARGV[9] ~= '' then
       -- include functions/index.lua
       local until_us = now_us + ARGV[4] * 1000
-      index(answered and 7 or 6, tonumber(ARGV[10]), ARGV[9], now_us, until_us, until_us + ARGV[11])
+      index(answered and 8 or 7, tonumber(ARGV[10]), ARGV[9], now_us, until_us, until_us + ARGV[11])
     end
     if ARGV[12] then
       -- include functions/cover.lua

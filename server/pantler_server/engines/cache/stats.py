@@ -32,6 +32,7 @@ FIELDS = (
     "deletes",
     "invalidations",
     "renewals_failed",
+    "l1_hits",
 )
 
 _READS = Counter(
@@ -39,6 +40,9 @@ _READS = Counter(
 )
 _WRITES = Counter(
     "pantler_cache_writes", "Entries set and deleted, and fills refused", ("namespace", "operation")
+)
+_L1_HITS = Counter(
+    "pantler_l1_hits", "Reads of a key that the first level answered", ("namespace",)
 )
 _LEASES = Counter("pantler_cache_leases", "Leases given to callers", ("namespace",))
 _READ_OUTCOMES = {
@@ -107,6 +111,8 @@ class NamespaceStats:
         """Deletes of a key, whether or not it was there."""
         self.renewals_failed = 0
         """Hits that Redis could neither slide nor offer for refresh."""
+        self.l1_hits = 0
+        """Reads of a key that the first level answered; each is counted above too."""
 
     def count_read(self, found: Hit | Miss) -> None:
         if isinstance(found, Miss):
@@ -202,6 +208,7 @@ class CacheStats:
         for field, operation in _WRITE_OPERATIONS.items():
             _WRITES.labels(namespace, operation).inc(new[field])
         _LEASES.labels(namespace).inc(new["leases"])
+        _L1_HITS.labels(namespace).inc(new["l1_hits"])
         self._exported[namespace] = values
 
     def _slot(self, namespace: str) -> int:

@@ -8,14 +8,17 @@ says.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from random import randbytes
 
 from pantler_server.core.config import NamespaceConfig, Settings
 from pantler_server.core.errors import NamespaceUnknown, TooManyNamespaces
 from pantler_server.core.keyspace import hash_tag
 from pantler_server.core.namespace import Namespace, Partition
-from pantler_server.engines.namespaces.keys import REGISTRY
+from pantler_server.engines.namespaces.keys import DEPLOYMENT, REGISTRY
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
+
+DEPLOYMENT_BYTES = 8
 
 Prepare = Callable[[Namespace, float], Awaitable[None]]
 """What is to be done before the first use of a namespace, within a deadline."""
@@ -81,6 +84,22 @@ class NamespaceEngine:
         if settings is self._settings:  # else a reload came in between, and the next use asks again
             self._known[name] = namespace
         return namespace
+
+    async def deployment(self, deadline: float) -> bytes:
+        """As `Namespaces.deployment`."""
+        asked = read(self._slot, DEPLOYMENT, ("GET", DEPLOYMENT))
+        [known] = await self._state.call(asked, deadline)
+        if known is None:
+            # Of several workers that make one up at the same time the first one's holds.
+            made_up = randbytes(DEPLOYMENT_BYTES)
+            request = read(
+                self._slot,
+                DEPLOYMENT,
+                ("SET", DEPLOYMENT, made_up, "NX"),
+                ("GET", DEPLOYMENT),
+            )
+            _, known = await self._state.call(request, deadline)
+        return bytes(known)
 
     async def list(self, deadline: float) -> list[ListedNamespace]:
         """Those of the configuration and those that were ever used, by name. One round trip."""

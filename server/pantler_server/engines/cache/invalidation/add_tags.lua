@@ -1,12 +1,14 @@
 -- add_tags: give an entry more tags, unless it is gone for readers.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)   KEYS[3] marks of labels (zset)
--- KEYS[4..] indexes (zsets) of the new tags, where they are kept
+-- KEYS[4] history (stream)
+-- KEYS[5..] indexes (zsets) of the new tags, where they are kept
 -- ARGV[1] key                     ARGV[2] how many tags an entry may have
 -- ARGV[3] how long it is kept after its expiry (us)
 -- ARGV[4..] tags
 -- returns 0 if there is no such entry, 1 if it is stale now or has expired, 2 if it is fresh, 3 if it
 --   would have too many tags, and nothing is done; error WRONGTYPE if KEYS[1] holds anything but an entry
--- clock: redis TIME               expiry: KEYS[1] keeps its own, the indexes with their last member
+-- clock: redis TIME               expiry: KEYS[1] keeps its own, KEYS[4] 10 min, the indexes with
+--   their last member
 local entry, marks, labels = KEYS[1], KEYS[2], KEYS[3]
 
 local raw = redis.call('GET', entry)
@@ -56,6 +58,8 @@ raw = string.sub(raw, 1, 2) .. struct.pack('<I2', 52 + #packed) .. string.sub(ra
   .. string.sub(raw, header_bytes + 1)
 redis.call('SET', entry, raw, 'KEEPTTL')
 -- include functions/index.lua
-index(4, #KEYS, ARGV[1], now_us, struct.unpack('<I8', raw, 37) + ARGV[3], 0)
+index(5, #KEYS, ARGV[1], now_us, struct.unpack('<I8', raw, 37) + ARGV[3], 0)
+-- include functions/tell_write.lua
+tell_write(marks, KEYS[4], state, now_us, entry)
 local fresh = struct.unpack('<I8', raw, 37) > now_us and cover(raw, entry, state, labels) == 0
 return fresh and 2 or 1

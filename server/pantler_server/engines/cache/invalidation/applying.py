@@ -15,7 +15,8 @@ from pantler_server.core.errors import (
 )
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import keys
-from pantler_server.engines.cache.failover import Event, Failover
+from pantler_server.engines.cache.failover import Event, Failover, OfKey
+from pantler_server.engines.cache.first_level import FirstLevel
 from pantler_server.store.link import Reply
 from pantler_server.store.replication import Written
 from pantler_server.store.request import Request
@@ -25,9 +26,10 @@ from pantler_server.store.store import Store
 class Applier:
     """All raise the StoreErrors and NotReplicated."""
 
-    def __init__(self, store: Store, failover: Failover) -> None:
+    def __init__(self, store: Store, failover: Failover, first_level: FirstLevel) -> None:
         self._store = store
         self._failover = failover
+        self._first_level = first_level
 
     async def everywhere(
         self,
@@ -51,7 +53,11 @@ class Applier:
         """A reply to each request, once all are done, but for those that fail so."""
         # Noted first: should the primary change between the two, the new one hears of it.
         self._failover.note(space, events)
-        outcomes = await self._store.call_each(requests, deadline)
+        try:
+            outcomes = await self._store.call_each(requests, deadline)
+        finally:  # whatever came of it: what is forgotten is read again
+            self._first_level.forget(space, [one.key for one in events if isinstance(one, OfKey)])
+            self._first_level.forget_marked(space)
         failures = [
             outcome
             for outcome in outcomes

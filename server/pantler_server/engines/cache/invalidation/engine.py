@@ -15,6 +15,7 @@ from pantler_server.core.keyspace import hash_tag
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import entry, keys, marks
 from pantler_server.engines.cache.failover import Failover, OfLabel, OfPartitions
+from pantler_server.engines.cache.first_level import FirstLevel
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.invalidation.applying import Applier, in_part
 from pantler_server.engines.cache.invalidation.cascade import Cascade, invalidate_keys
@@ -48,13 +49,14 @@ class InvalidationEngine:
         reader: Reader,
         sweeper: Sweeper,
         failover: Failover,
+        first_level: FirstLevel,
     ) -> None:
         self._store = store
         self._failover = failover
         self._stats = stats
         self._sweeper = sweeper
-        self._applier = Applier(store, failover)
-        self._walk = PatternWalk(store, self._applier)
+        self._applier = Applier(store, failover, first_level)
+        self._walk = PatternWalk(store, self._applier, first_level)
         self._lister = Lister(store, reader)
 
     async def invalidate_keys(

@@ -1,10 +1,11 @@
 -- mark_partition: note in a partition that something happened to all its entries, or to all fills.
--- KEYS[1] marks (hash)            KEYS[2] tombstones (zset)
+-- KEYS[1] marks (hash)            KEYS[2] tombstones (zset)       KEYS[3] history (stream)
 -- ARGV[1] generation (8 random bytes), for a partition without
 -- ARGV[2] what: where it stands in the state (marks.py, after how many bytes)
 -- ARGV[3] of an age: Unix us before which the fills of the entries began; else ''
+-- ARGV[4] the event for its history (watch/history.py), '' for none
 -- returns sequence (text); 0 if the age lies in the future, and nothing is done
--- clock: redis TIME               expiry: none has one
+-- clock: redis TIME               expiry: KEYS[3] 10 min; the others never
 local marks, tombstones, at, before_us = KEYS[1], KEYS[2], tonumber(ARGV[2]), ARGV[3]
 local SKEW_US = 1000000  -- the caller's clock may be ahead by this
 
@@ -27,4 +28,8 @@ if before_us ~= '' then
 end
 -- include functions/note.lua
 note(marks, state, seq, at, said)
+if ARGV[4] ~= '' then
+  -- include functions/tell.lua
+  tell(marks, KEYS[3], state, now_us, {ARGV[4]})
+end
 return string.format('%.0f', seq)

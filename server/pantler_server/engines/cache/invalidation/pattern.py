@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import marks
 from pantler_server.engines.cache.failover import OfPartitions
+from pantler_server.engines.cache.first_level import FirstLevel
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.invalidation.applying import Applier, in_part
 from pantler_server.engines.cache.invalidation.glob import Glob, compile_glob, redis_glob
@@ -31,9 +32,10 @@ MATCH_S = 0.002  # of matching at once: the worst pattern takes a millisecond a 
 class PatternWalk:
     """Removes what matches a pattern."""
 
-    def __init__(self, store: Store, applier: Applier) -> None:
+    def __init__(self, store: Store, applier: Applier, first_level: FirstLevel) -> None:
         self._store = store
         self._applier = applier
+        self._first_level = first_level
 
     async def invalidate(
         self, space: Namespace, pattern: str, *, dry_run: bool
@@ -45,6 +47,8 @@ class PatternWalk:
         floors = {} if dry_run else await self._raise_floor(space)
         with in_part(self._store.role, begun=not dry_run):
             async for progress in self._walk(space, glob, floors, dry_run=dry_run):
+                if progress.done and not dry_run:
+                    await self._tell(space, pattern)
                 yield progress
 
     async def _walk(
@@ -70,6 +74,7 @@ class PatternWalk:
                     invalidated += len(places)
                 else:
                     invalidated += await self._remove(partition, places, floors[partition.tag])
+                    self._first_level.forget_places(space, places)
             now = asyncio.get_running_loop().time()
             if now - told >= TELL_S:
                 yield Progress(min(scanned, total), total, invalidated, tuple(examples[shown:]))
@@ -88,6 +93,15 @@ class PatternWalk:
             partition.tag: int(reply)
             for partition, reply in zip(space.partitions, replies, strict=True)
         }
+
+    async def _tell(self, space: Namespace, pattern: str) -> None:
+        """Tells those who watch, once everything is gone: who reads again then finds nothing."""
+        await self._applier.everywhere(
+            space,
+            lambda partition: scripts.tell_pattern(space, partition, pattern),
+            (),
+            self._soon(),
+        )
 
     async def _remove(self, partition: Partition, places: list[bytes], floor: int) -> int:
         removed = 0

@@ -1,9 +1,10 @@
 -- remove_tags: take tags from an entry, if a read would give it as fresh.
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)   KEYS[3] marks of labels (zset)
--- KEYS[4..] indexes (zsets) of the tags, where they are kept
+-- KEYS[4] history (stream)
+-- KEYS[5..] indexes (zsets) of the tags, where they are kept
 -- ARGV[1] key                     ARGV[2..] tags
 -- returns 1, 0 if there is no such entry; error WRONGTYPE if KEYS[1] holds anything but an entry
--- clock: redis TIME               expiry: KEYS[1] and the indexes keep their own
+-- clock: redis TIME               expiry: KEYS[4] 10 min; KEYS[1] and the indexes keep their own
 local entry, marks, labels = KEYS[1], KEYS[2], KEYS[3]
 
 local raw = redis.call('GET', entry)
@@ -43,7 +44,9 @@ end
 local packed = before .. string.char(count) .. kept .. string.sub(raw, at, header_bytes)
 redis.call('SET', entry, string.sub(raw, 1, 2) .. struct.pack('<I2', 52 + #packed)
   .. string.sub(raw, 5, 52) .. packed .. string.sub(raw, header_bytes + 1), 'KEEPTTL')
-for i = 4, #KEYS do
+for i = 5, #KEYS do
   redis.call('ZREM', KEYS[i], ARGV[1])
 end
+-- include functions/tell_write.lua
+tell_write(marks, KEYS[4], state, now_us, entry)
 return 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines import cache
-from pantler_server.engines.cache import entry, keys
+from pantler_server.engines.cache import entry, keys, marks
 from pantler_server.engines.cache.scripts import label_indexes, longest_life_us
 from pantler_server.store.request import Argument, Request, Script
 
@@ -25,14 +25,22 @@ _ADD_TAGS = _load("add_tags.lua")
 _REMOVE_TAGS = _load("remove_tags.lua")
 _SETTLE = _load("settle.lua")
 _OWN = _load("own.lua")
+_TELL_PATTERN = _load("tell_pattern.lua")
 _RECLAIM = _load("reclaim.lua")
+
+
+# What of a partition's marks is an event, and how it begins in the history (watch/history.py).
+_EVENTS = {marks.HARD: b"N", marks.SOFT: b"n", marks.HARD_AGE: b"A", marks.SOFT_AGE: b"a"}
 
 
 def mark_partition(space: Namespace, partition: Partition, at: int, before_us: int = 0) -> Request:
     """The reply is the mark's sequence, 0 if the age lies in the future. `at` says what is marked
     (marks.py)."""
-    places = (keys.marks(partition), keys.tombstones(partition))
-    arguments: tuple[Argument, ...] = (random.randbytes(8), at, before_us or b"")
+    places = (keys.marks(partition), keys.tombstones(partition), keys.history(partition))
+    event = _EVENTS.get(at, b"")
+    if before_us:
+        event += b"%d" % before_us
+    arguments: tuple[Argument, ...] = (random.randbytes(8), at, before_us or b"", event)
     return _MARK_PARTITION.request(partition.slot, places, arguments, space.name, repeatable=True)
 
 
@@ -43,6 +51,7 @@ def mark_labels(space: Namespace, partition: Partition, members: Iterable[bytes]
         keys.marks(partition),
         keys.tombstones(partition),
         keys.label_marks(partition),
+        keys.history(partition),
     )
     arguments: list[Argument] = [random.randbytes(8), longest_life_us(space), *members]
     return _MARK_LABELS.request(partition.slot, places, arguments, space.name, repeatable=True)
@@ -57,7 +66,12 @@ def cascade(
 ) -> Request:
     """The reply is two lists of dependents, by their entries and declared, and of how many of the
     keys these are: the rest is to be asked for again."""
-    places = [keys.marks(partition), keys.tombstones(partition), keys.label_marks(partition)]
+    places = [
+        keys.marks(partition),
+        keys.tombstones(partition),
+        keys.label_marks(partition),
+        keys.history(partition),
+    ]
     for key in invalidated:
         places += (keys.dependents(partition, key), keys.declared_dependents(partition, key))
     arguments: list[Argument] = [random.randbytes(8), longest_life_us(space), most, *members]
@@ -80,6 +94,12 @@ def declare(
 def remove_matched(partition: Partition, places: Sequence[bytes], floor: int) -> Request:
     """The reply is how many it removed."""
     return _REMOVE_MATCHED.request(partition.slot, places, (floor,), "keys", repeatable=True)
+
+
+def tell_pattern(space: Namespace, partition: Partition, pattern: str) -> Request:
+    """The reply is 1."""
+    places = (keys.marks(partition), keys.history(partition))
+    return _TELL_PATTERN.request(partition.slot, places, (pattern,), space.name, repeatable=True)
 
 
 def clean_index(
@@ -111,6 +131,7 @@ def _tagged(space: Namespace, key: str, tags: Sequence[str]) -> tuple[int, list[
         place,
         keys.marks(partition),
         keys.label_marks(partition),
+        keys.history(partition),
         *indexes.places,
     ]
 

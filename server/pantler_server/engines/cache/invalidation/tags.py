@@ -6,6 +6,7 @@ from pantler_server.core.errors import FieldViolation, InvalidFields, NoTagIndex
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache import entry, keys
 from pantler_server.engines.cache.describe import describe
+from pantler_server.engines.cache.first_level import FirstLevel
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.invalidation.listing import KeyIndex, Lister
 from pantler_server.engines.cache.invalidation.model import TaggedKey, TagsAdded
@@ -18,9 +19,10 @@ _STALE, _FRESH, _TOO_MANY = 1, 2, 3  # replies of add_tags.lua
 class TagEngine:
     """All raise the StoreErrors and WrongKind. Deadlines are times of the event loop."""
 
-    def __init__(self, store: Store, reader: Reader) -> None:
+    def __init__(self, store: Store, reader: Reader, first_level: FirstLevel) -> None:
         self._store = store
         self._reader = reader
+        self._first_level = first_level
         self._lister = Lister(store, reader)
 
     async def add(
@@ -28,7 +30,10 @@ class TagEngine:
     ) -> TagsAdded:
         """Gives an entry tags, as if it had had them since its fill began. One round trip. Raises
         InvalidFields for `tags`, if it would have too many."""
-        [reply] = await self._store.call(scripts.add_tags(space, key, tags), deadline)
+        try:
+            [reply] = await self._store.call(scripts.add_tags(space, key, tags), deadline)
+        finally:
+            self._first_level.forget(space, (key,))
         if reply == _TOO_MANY:
             rule = f"would be more than {entry.MAX_LABELS} with those that the entry has"
             raise InvalidFields([FieldViolation("tags", rule)])
@@ -38,7 +43,10 @@ class TagEngine:
         self, space: Namespace, key: str, tags: Sequence[str], deadline: float
     ) -> bool:
         """Takes tags from a fresh entry; whether there was one. One round trip."""
-        [reply] = await self._store.call(scripts.remove_tags(space, key, tags), deadline)
+        try:
+            [reply] = await self._store.call(scripts.remove_tags(space, key, tags), deadline)
+        finally:
+            self._first_level.forget(space, (key,))
         return bool(reply)
 
     async def of(self, space: Namespace, key: str, deadline: float) -> tuple[str, ...] | None:
