@@ -83,6 +83,7 @@ async def run(server: PantlerServer, seconds: float) -> tuple[Source, int]:
     return source, sum(reader.result() for reader in readers)
 
 
+@pytest.mark.slow
 async def test_no_read_gives_what_was_fetched_before_an_acknowledged_delete() -> None:
     async with PantlerServer("--workers", "2") as server:
         source, reads = await run(server, 4)

@@ -253,6 +253,7 @@ async def test_what_is_evicted_is_forgotten() -> None:
                 await asyncio.sleep(0.001)
 
 
+@pytest.mark.slow
 async def test_two_servers_of_two_workers_agree_within_the_bound(tmp_path: Path) -> None:
     async with ValkeyServer() as redis:
         config = tmp_path / "pantler.yaml"

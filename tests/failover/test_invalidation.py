@@ -161,6 +161,7 @@ async def test_of_more_than_there_is_room_for_the_newest_are_kept(
         assert left == [1, 2]
 
 
+@pytest.mark.slow
 async def test_repeating_all_that_is_kept_leaves_the_event_loop_to_others() -> None:
     async with (
         redis_with_a_snapshot() as redis,
