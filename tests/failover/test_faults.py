@@ -9,8 +9,10 @@ import aiohttp
 import grpc.aio
 import pytest
 from pantler.v1 import cache_pb2, cache_pb2_grpc
+from pantler_server.store.request import pack
 
 from tests.failover.load import Load
+from tests.failover.worker import caller_of
 from tests.servers.certificates import Certificates
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.pantler import PantlerServer
@@ -253,3 +255,18 @@ async def test_a_second_server_can_hold_the_state() -> None:
             assert await state.execute("HGET", "{pantler}:namespaces", "faults") == b"1"
             assert await cache.execute("EXISTS", "{faults:0}e:k") == 1
             assert await cache.execute("EXISTS", "{pantler}:namespaces") == 0
+
+
+async def test_a_connection_that_is_busy_is_not_taken_for_dead() -> None:
+    """Its PING waits behind what came before for longer than the probe does."""
+    async with (
+        ValkeyServer("--enable-debug-command", "local") as redis,
+        caller_of(url=redis.url) as (_, store),
+    ):
+        [node] = store.topology.primaries()
+        link = node.pick()
+        assert link is not None
+        # Redis answers after each 16 KiB that it has read.
+        slow = (pack("DEBUG", "SLEEP", "0.2"), pack("ECHO", bytes(1 << 15))) * 12
+        await link.submit(slow, asyncio.get_running_loop().time() + 10)
+        assert node.pick() is link

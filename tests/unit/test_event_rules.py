@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pantler_server.core.config import Settings
 from pantler_server.core.config_file import load_settings
-from pantler_server.core.errors import ConfigInvalid, InvalidFields
+from pantler_server.core.errors import MAX_VIOLATIONS, ConfigInvalid, InvalidFields
 from pantler_server.core.event_config import EventRule
 from pantler_server.core.template import Template
-from pantler_server.engines.events.rules import MAX_TARGETS, MAX_TOLD, Rule, Targets, plan
+from pantler_server.engines.events.rules import MAX_TARGETS, Rule, Targets, plan
 
 Problems = Callable[[str], list[str]]
 
@@ -151,7 +151,7 @@ def test_a_plan_tells_what_all_rules_lack_up_to_a_few() -> None:
     with pytest.raises(InvalidFields) as failed:
         plan(rules, {"f1": "there"})
     told = [(one.path, one.description) for one in failed.value.violations]
-    assert len(told) == MAX_TOLD
+    assert len(told) == MAX_VIOLATIONS
     assert told[:2] == [
         (f"fields.f{number}", f"must be set: event rule 'r{number}' needs it") for number in (0, 2)
     ]

@@ -72,3 +72,13 @@ def test_the_tree_is_drawn_as_it_is() -> None:
     assert errors.__doc__ is not None
     for error in _tree(errors.ServiceError):
         assert error.__name__ in errors.__doc__
+
+
+@pytest.mark.parametrize("length", [5, 50, 300])
+def test_many_violations_fit_what_clients_take_of_trailers(length: int) -> None:
+    wrong = [errors.FieldViolation("p" * length, "d" * length) for _ in range(1000)]
+    status = status_of(errors.InvalidFields(wrong))
+    in_base64 = len(status.SerializeToString()) * 4 // 3
+    assert len(status.message) + in_base64 < 8 << 10
+    assert status.message.endswith("; and more")
+    assert "p" * length in status.message

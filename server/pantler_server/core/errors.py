@@ -39,7 +39,9 @@ class ServiceError(Exception):
         """What the reason's documentation in errors.proto promises, by name."""
 
 
-MAX_VIOLATIONS = 10  # each stands in the trailers three times, and clients take 8 KiB of these
+# Each stands in the trailers three times, and clients take 8 KiB of these.
+MAX_VIOLATIONS = 10
+MAX_VIOLATION_CHARACTERS = 1200  # of all, but one is always named
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,19 @@ class InvalidFields(ServiceError):
     """The request has fields out of range. Nothing was done; the caller corrects the request."""
 
     def __init__(self, violations: Sequence[FieldViolation]) -> None:
-        self.violations = violations[:MAX_VIOLATIONS]
-        message = "; ".join(f"{one.path} {one.description}" for one in self.violations)
-        if len(violations) > MAX_VIOLATIONS:
+        named = list(violations[:MAX_VIOLATIONS])
+        while len(named) > 1 and _characters(named) > MAX_VIOLATION_CHARACTERS:
+            named.pop()
+        message = "; ".join(f"{one.path} {one.description}" for one in named)
+        if len(violations) > len(named):
             message += "; and more"
         super().__init__(message)
-        """The first MAX_VIOLATIONS of them."""
+        self.violations = named
+        """The first few of them."""
+
+
+def _characters(violations: Sequence[FieldViolation]) -> int:
+    return sum(len(one.path) + len(one.description) for one in violations)
 
 
 class NamespaceUnknown(ServiceError):

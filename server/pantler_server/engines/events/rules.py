@@ -14,7 +14,6 @@ from pantler_server.engines.events.model import Fields
 
 MAX_TARGETS = 1000  # keys and tags of one rule, as many as one invalidation takes
 MAX_ALL_TARGETS = 4000  # those of all rules of an event: their names must fit the answer
-MAX_TOLD = 5  # violations, so that an error fits the 8 KiB that gRPC gives it
 MAX_EXACT = (1 << 53) - 1  # a double has every whole number up to here
 
 Texts = Mapping[FieldPath, Sequence[str]]
@@ -131,7 +130,7 @@ def plan(rules: Iterable[Rule], fields: Fields) -> list[Targets]:
             except InvalidFields as exc:
                 violations += exc.violations
     if violations:
-        raise InvalidFields(violations[:MAX_TOLD])
+        raise InvalidFields(violations)
     count = sum(len(targets.keys) + len(targets.tags) for targets in planned)
     if count > MAX_ALL_TARGETS:
         said = f"must give the rules at most {MAX_ALL_TARGETS} keys and tags in all, not {count}"
