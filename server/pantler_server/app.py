@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from pantler.v1 import admin_pb2, cache_pb2, invalidation_pb2, tag_pb2
+from pantler.v1 import admin_pb2, cache_pb2, invalidation_pb2, rate_limit_pb2, tag_pb2
 from prometheus_client import Gauge
 
 from pantler_server.core import background
@@ -17,9 +17,11 @@ from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.events.engine import EventEngine
 from pantler_server.engines.health.engine import HealthEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
 from pantler_server.servicers.invalidation import InvalidationServicer
+from pantler_server.servicers.rate_limit import RateLimitServicer
 from pantler_server.servicers.tag import TagServicer
 from pantler_server.store.open import open_store
 from pantler_server.wire.host import GrpcHost
@@ -59,6 +61,7 @@ class App:
         self._events = EventEngine(
             self._state_store, settings, self._namespaces, cache.invalidation
         )
+        self._rate_limits = RateLimitEngine(self._state_store, settings)
         self._health = HealthEngine(worker, self._stores)
         self._grpc = GrpcHost(settings)
         self._grpc.add(
@@ -76,6 +79,10 @@ class App:
             ),
         )
         self._grpc.add(
+            rate_limit_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
+            RateLimitServicer(self._rate_limits),
+        )
+        self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
             AdminServicer(self._namespaces, cache, self._health, reloader),
         )
@@ -89,6 +96,7 @@ class App:
         await asyncio.gather(*(store.start() for store in self._stores))
         self._stats.start()
         self._cache.start()
+        self._rate_limits.start()
         await self._grpc.set_ready(self._health.ready)
         await self._http.start()
         await self._grpc.start()
@@ -100,6 +108,7 @@ class App:
         self._namespaces.apply(settings)
         self._cache.apply(settings)
         self._events.apply(settings)
+        self._rate_limits.apply(settings)
         self._grpc.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 
@@ -112,6 +121,7 @@ class App:
         self._cache.dismiss()
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()
+        await self._rate_limits.stop()
         await self._cache.stop()
         await self._stats.stop()
         await asyncio.gather(*(store.stop() for store in self._stores))

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ENGINES = ROOT / "server/pantler_server/engines"
-FUNCTIONS = sorted(ENGINES.glob("*/functions/*.lua"))
+FUNCTIONS = sorted(
+    {*ENGINES.glob("*/functions/*.lua"), *ENGINES.glob("*/algorithms/*.lua")}  # parts of scripts
+)
 SCRIPTS = sorted({*ENGINES.rglob("*.lua")} - {*FUNCTIONS})
 
 
@@ -73,8 +75,11 @@ def test_every_function_of_scripts_is_named_after_its_file(part: Path) -> None:
     text = part.read_text()
     assert text.startswith(f"-- {part.stem}: ")
     assert f"\nlocal function {part.stem}(" in text
-    including = f"-- include functions/{part.name}\n"
+    including = f"-- include {part.parent.name}/{part.name}\n"
     assert any(including in script.read_text() for script in (*SCRIPTS, *FUNCTIONS))
+    if part.parent.name == "algorithms":
+        for word in ("Source: ", "Error: ", "Expiry: "):
+            assert f"\n-- {word}" in text.partition("local function")[0]
 
 
 def test_there_are_scripts() -> None:

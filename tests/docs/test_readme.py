@@ -193,6 +193,7 @@ def test_the_configuration_is_right(tmp_path: Path) -> None:
 def test_every_setting_is_documented() -> None:
     from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
     from pantler_server.core.event_config import EventRule
+    from pantler_server.core.rate_limit_config import RateLimitRule
 
     text = (ROOT / "docs/configuration.md").read_text()
     for name in (*Settings.model_fields, *NamespaceConfig.model_fields, *RedisConfig.model_fields):
@@ -200,6 +201,9 @@ def test_every_setting_is_documented() -> None:
     events = (ROOT / "docs/events.md").read_text()
     for name in EventRule.model_fields:
         assert f"`{name}`" in events, name
+    limits = (ROOT / "docs/rate-limits.md").read_text()
+    for name in RateLimitRule.model_fields:
+        assert f"`{name}`" in limits, name
 
 
 def test_links_lead_somewhere() -> None:

@@ -16,6 +16,8 @@ EXAMPLES: list[errors.ServiceError] = [
     errors.LeaseLost("k"),
     errors.NoTagIndex("users"),
     errors.CascadeTooWide(10, 2),
+    errors.RateLimitRuleUnknown("api"),
+    errors.SlotNotHeld("slot"),
     errors.NotReplicated(2, 1),
     errors.ResponseTooLarge(2, 1),
     errors.ConfigInvalid([errors.ConfigProblem("f.yaml:1", "ttl", "must be more")]),

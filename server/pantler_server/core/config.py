@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -25,17 +24,14 @@ from pydantic import (
     model_validator,
 )
 
-from pantler_server.core.duration import format_duration, parse_duration
-from pantler_server.core.event_config import MAX_RULES, EventRule, check_rules
+from pantler_server.core.duration import Duration
+from pantler_server.core.event_config import MAX_RULES, EventRule, Name, check_rules
 from pantler_server.core.keyspace import NAMESPACE
+from pantler_server.core.rate_limit_config import RateLimitRule
 
 REVEAL_SECRETS = (
     "reveal_secrets"  # serialization context: a supervisor handing settings to a worker
 )
-
-
-def _duration(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
 
 
 def format_bytes(size: int) -> str:
@@ -55,9 +51,6 @@ def _address(value: str) -> str:
 
 REST_OF_MESSAGE_BYTES = 1 << 16  # a key, tags and dependencies of the longest, and a token
 
-Duration = Annotated[
-    timedelta, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)
-]
 Bytes = Annotated[ByteSize, PlainSerializer(format_bytes, return_type=str)]
 Address = Annotated[str, AfterValidator(_address)]
 MILLISECOND = timedelta(milliseconds=1)
@@ -281,6 +274,8 @@ class Settings(_Section):
     namespaces: dict[str, NamespaceConfig] = {}
     events: tuple[EventRule, ...] = Field((), max_length=MAX_RULES)
     """What events invalidate, in the order in which it is done."""
+    rate_limits: dict[Name, RateLimitRule] = {}
+    """Rules of rate limits by the names that calls give."""
     default_deadline: Duration = Field(timedelta(seconds=5), ge=MILLISECOND)
     """How long a call may take that comes without a deadline."""
     drain_timeout: Duration = Field(timedelta(seconds=10), ge=timedelta(0))
@@ -346,6 +341,7 @@ RELOADABLE = frozenset(
         "namespace_defaults",
         "namespaces",
         "events",
+        "rate_limits",
         "default_deadline",
         "log",
     }

@@ -8,6 +8,8 @@
     ├── LeaseLost             the lease is over, or another's
     ├── NoTagIndex            the namespace keeps no index of its tags
     ├── CascadeTooWide        more depends on the keys than one call may reach
+    ├── RateLimitRuleUnknown  no rule of the configuration has the name
+    ├── SlotNotHeld           a slot has expired, or was released
     ├── NotReplicated         an invalidation took effect, but replicas may lack it
     ├── ResponseTooLarge      the answer would not fit a message
     ├── ConfigInvalid         a configuration file that can't be put in force
@@ -139,6 +141,29 @@ class CascadeTooWide(ServiceError):
             "nearest are invalidated. Give such entries a tag, and invalidate that",
             max_keys=str(max_keys),
             max_steps=str(max_steps),
+        )
+
+
+class RateLimitRuleUnknown(ServiceError):
+    """The configuration has no rule of this name. The operator adds it, or the caller corrects the
+    name."""
+
+    def __init__(self, rule_name: str) -> None:
+        super().__init__(
+            f"no rate limit rule is called {rule_name!r}: add it under `rate_limits`, or correct "
+            "the name",
+            rule_name=rule_name,
+        )
+
+
+class SlotNotHeld(ServiceError):
+    """The slot has expired, was released, or its subject was reset; somebody else may hold it. The
+    caller stops what it does under it, or acquires another."""
+
+    def __init__(self, slot_id: str) -> None:
+        super().__init__(
+            "the slot is not held: it has expired, or was released; acquire another",
+            slot_id=slot_id,
         )
 
 

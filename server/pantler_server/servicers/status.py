@@ -41,6 +41,10 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.CascadeTooWide: _Meaning(
         code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_CASCADE_TOO_WIDE
     ),
+    errors.RateLimitRuleUnknown: _Meaning(
+        code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN
+    ),
+    errors.SlotNotHeld: _Meaning(code_pb2.ABORTED, errors_pb2.ERROR_REASON_SLOT_NOT_HELD),
     errors.NotReplicated: _Meaning(
         code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_NOT_REPLICATED, retry=True
     ),

@@ -81,21 +81,25 @@ class Script:
     """A `.lua` file beside the engine that owns it. The engine wraps each call in a typed
     function.
 
-    A line `-- include FILE` stands for that file, as in `-- include functions/bury.lua`.
+    A line `-- include FILE` stands for that file, as in `-- include functions/bury.lua`; `$NAME`
+    stands for what `load` gets under the name.
     """
 
     source: bytes
     digest: str
 
     @classmethod
-    def load(cls, package: str, name: str) -> "Script":
-        """Reads the file `name` of a package."""
+    def load(cls, package: str, file: str, **names: str) -> "Script":
+        """Reads a file of a package."""
         folder = files(package)
 
         def whole(file: str) -> str:
-            return _INCLUDE.sub(lambda line: whole(line[1]), folder.joinpath(file).read_text())
+            text = folder.joinpath(file).read_text()
+            for name, value in names.items():
+                text = text.replace(f"${name}", value)
+            return _INCLUDE.sub(lambda line: whole(line[1]), text)
 
-        source = whole(name).encode()
+        source = whole(file).encode()
         return cls(source, sha1(source, usedforsecurity=False).hexdigest())
 
     def request(

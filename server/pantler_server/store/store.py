@@ -91,9 +91,9 @@ class Store:
         return bool(primaries) and all(node.available for node in primaries)
 
     @staticmethod
-    def slot_of(key: str) -> int:
+    def slot_of(key: str | bytes) -> int:
         """The slot of a key or of a hash tag."""
-        slot: int = key_slot(key.encode())
+        slot: int = key_slot(key.encode() if isinstance(key, str) else key)
         return slot
 
     async def call(

@@ -25,8 +25,9 @@ log = structlog.get_logger(__name__)
 class Subscription:
     """Messages come at most once: those that are sent while there is no connection are lost.
 
-    `on_message` gets each payload. `on_gap` is called when a connection was made, as messages may
-    have been lost before it. Both are called from the event loop and must not fail.
+    What its Redis knew of before `sure_at` (time of the event loop) has come. `on_message` gets
+    each payload. `on_gap` is called when a connection was made, as messages may have been lost
+    before it. Both are called from the event loop and must not fail.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Subscription:
         self._on_message = on_message
         self._on_gap = on_gap
         self._task: asyncio.Task[None] | None = None
+        self.sure_at = float("-inf")
 
     def start(self) -> None:
         self._task = background.start(self._keep_following(), f"subscription {self._channel}")
@@ -69,20 +71,24 @@ class Subscription:
         try:
             # SUBSCRIBE is answered by a push, unless it is refused, so the PING behind it says that
             # it is done; if it is refused, the PING's reply is one too many and ends the link.
-            await self._ask(link, pack("SUBSCRIBE", self._channel) + pack("PING"))
+            sure_at = await self._ask(link, pack("SUBSCRIBE", self._channel) + pack("PING"))
             self._on_gap()
+            self.sure_at = sure_at
             while not lost.is_set() and node in self._store.topology.primaries():
                 try:
                     async with asyncio.timeout(PROBE_INTERVAL_S):
                         await lost.wait()
                 except TimeoutError:
-                    await self._ask(link, pack("PING"))
+                    self.sure_at = await self._ask(link, pack("PING"))
         finally:
+            self.sure_at = float("-inf")
             link.close("subscription ended")
 
-    async def _ask(self, link: Link, command: bytes) -> None:
-        deadline = asyncio.get_running_loop().time() + self._store.timeout_s
-        await link.submit((command,), deadline)
+    async def _ask(self, link: Link, command: bytes) -> float:
+        """When it was asked: messages come in their order, and the answer behind them."""
+        began = asyncio.get_running_loop().time()
+        await link.submit((command,), began + self._store.timeout_s)
+        return began
 
     def _pushed(self, push: list[Reply]) -> None:
         if push[0] == b"message":

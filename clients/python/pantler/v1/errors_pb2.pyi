@@ -22,6 +22,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NO_TAG_INDEX: _ClassVar[ErrorReason]
     ERROR_REASON_CASCADE_TOO_WIDE: _ClassVar[ErrorReason]
     ERROR_REASON_NOT_REPLICATED: _ClassVar[ErrorReason]
+    ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_SLOT_NOT_HELD: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
@@ -39,4 +41,6 @@ ERROR_REASON_LEASE_LOST: ErrorReason
 ERROR_REASON_NO_TAG_INDEX: ErrorReason
 ERROR_REASON_CASCADE_TOO_WIDE: ErrorReason
 ERROR_REASON_NOT_REPLICATED: ErrorReason
+ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN: ErrorReason
+ERROR_REASON_SLOT_NOT_HELD: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason

@@ -1,0 +1,62 @@
+"""Periods of the calendar in a time zone: the hours, days, weeks, months and years of a place."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+
+class Period(StrEnum):
+    """A part of the calendar. Weeks begin on Monday."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From a time (Unix us) until right before another."""
+
+    start_us: int
+    end_us: int
+
+
+@lru_cache(maxsize=256)
+def time_zone(name: str) -> ZoneInfo:
+    """A time zone by its IANA name; empty: UTC. Raises ValueError."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (OSError, ValueError, KeyError):  # a folder of the database, a path, no such name
+        raise ValueError(f"{name!r} is not a time zone such as Europe/Berlin") from None
+
+
+def span_at(period: Period, zone: ZoneInfo, unix_us: int) -> Span:
+    """The period that a time falls into. Days are 23 to 25 hours long where clocks are changed; a
+    midnight that the change leaves out is the moment of the change."""
+    local = datetime.fromtimestamp(unix_us // 1_000_000, zone)
+    if period is Period.HOUR:  # not by its name: one hour of the year comes twice
+        past = timedelta(minutes=local.minute, seconds=local.second)
+        start = local.astimezone(UTC) - past
+        return Span(_unix_us(start), _unix_us(start + timedelta(hours=1)))
+    midnight = local.replace(hour=0, minute=0, second=0, fold=0)
+    match period:
+        case Period.DAY:
+            start, end = midnight, midnight + timedelta(days=1)
+        case Period.WEEK:
+            start = midnight - timedelta(days=midnight.weekday())
+            end = start + timedelta(days=7)
+        case Period.MONTH:
+            start = midnight.replace(day=1)
+            end = (start + timedelta(days=31)).replace(day=1)
+        case Period.YEAR:
+            start = midnight.replace(month=1, day=1)
+            end = start.replace(year=start.year + 1)
+    return Span(_unix_us(start), _unix_us(end))
+
+
+def _unix_us(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000

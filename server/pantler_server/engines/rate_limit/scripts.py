@@ -1,0 +1,119 @@
+"""The scripts of rate limits, each with its typed call. What they do stands at the top of each
+file."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from time import time
+
+from pantler_server.core.rate_limit import BUCKETS, Algorithm
+from pantler_server.engines.rate_limit import keys
+from pantler_server.engines.rate_limit.limit import Limit
+from pantler_server.engines.rate_limit.model import Check
+from pantler_server.store.request import Argument, Request, Script
+from pantler_server.store.store import Store
+
+_ACQUIRE = {
+    algorithm: Script.load(__package__, "acquire.lua", algorithm=algorithm.value)
+    for algorithm in Algorithm
+}
+_ACQUIRE_ALL = Script.load(__package__, "acquire_all.lua")
+_RESET = Script.load(__package__, "reset.lua")
+_SEEN = Script.load(__package__, "seen.lua")
+
+
+class Clock:
+    """Redis's, as far as a worker knows it: enough to guess the period of a calendar."""
+
+    def __init__(self) -> None:
+        self._ahead_us = 0
+
+    def now_us(self) -> int:
+        return int(time() * 1e6) + self._ahead_us
+
+    def correct(self, redis_us: int) -> None:
+        """A script said that the guess was wrong, and what Redis has."""
+        self._ahead_us = redis_us - int(time() * 1e6)
+
+
+def acquire(
+    check: Check, clock: Clock, *, action: str = "take", slot: str = "", request_id: str = ""
+) -> Request:
+    """One check. The reply is as acquire.lua gives it."""
+    limit, place = check.limit, check.place
+    places: list[Argument] = [place]
+    arguments: list[Argument] = [
+        action,
+        check.cost,
+        limit.rule.limit,
+        limit.window_us,
+        *_extra(limit, clock, slot),
+        keys.FORGET,
+    ]
+    if request_id:
+        places.append(keys.answer(place, limit.kind, request_id))
+        arguments.append(_fingerprint(action, [check]))
+    repeatable = bool(request_id) or action in ("peek", "renew")
+    script = _ACQUIRE[limit.rule.algorithm]
+    return script.request(slot_of(check), places, arguments, check.subject, repeatable=repeatable)
+
+
+def acquire_all(
+    checks: Sequence[Check], slots: Sequence[str], clock: Clock, request_id: str = ""
+) -> Request:
+    """Checks of one server and slot. The reply is as acquire_all.lua gives it."""
+    places: list[Argument] = [check.place for check in checks]
+    arguments: list[Argument] = [len(checks), ""]
+    for check, slot in zip(checks, slots, strict=True):
+        rule = check.limit.rule
+        arguments += (
+            rule.algorithm.value,
+            int(not rule.shadow),
+            check.cost,
+            rule.limit,
+            check.limit.window_us,
+            *_extra(check.limit, clock, slot),
+        )
+    if request_id:
+        first = checks[0]
+        places.append(keys.answer(first.place, first.limit.kind, request_id))
+        arguments[1] = _fingerprint("all", checks)
+    return _ACQUIRE_ALL.request(
+        slot_of(checks[0]), places, arguments, checks[0].subject, repeatable=bool(request_id)
+    )
+
+
+def reset(check: Check) -> Request:
+    return _RESET.request(
+        slot_of(check), [check.place], [keys.FORGET], check.subject, repeatable=True
+    )
+
+
+def seen(worker: str, lately_ms: int) -> Request:
+    """The reply is how many workers were seen lately."""
+    slot = Store.slot_of(keys.WORKERS)
+    return _SEEN.request(slot, [keys.WORKERS], [worker, lately_ms], "workers", repeatable=True)
+
+
+def slot_of(check: Check) -> int:
+    """The slot in Redis of what a check takes."""
+    return Store.slot_of(check.place)
+
+
+def _extra(limit: Limit, clock: Clock, slot: str) -> tuple[Argument, Argument]:
+    """The two things that only some algorithms need."""
+    rule = limit.rule
+    if rule.algorithm in BUCKETS:
+        return rule.capacity, ""
+    if rule.calendar is not None:
+        span = limit.span(clock.now_us())
+        return span.start_us, span.end_us
+    return slot, ""
+
+
+def _fingerprint(action: str, checks: Sequence[Check]) -> bytes:
+    """What tells two requests with one id apart, beyond what their key does: the rules by what they
+    are called, so that a reload makes no other request of one."""
+    said = [action]
+    for check in checks:
+        said += (check.limit.rule.name, check.subject, str(check.cost))
+    return blake2b("\0".join(said).encode(), digest_size=8).digest()
