@@ -41,7 +41,8 @@ local function concurrency(key, now, action, cost, limit, window, slot)
   local retry_us, reset_us = 0, 0
   if not allowed and (action == 'take' or action == 'peek') then
     local missing = held + cost - limit
-    local next_ones = call('ZRANGE', key, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, missing, 'WITHSCORES')
+    local after = string.format('(%.0f', now)
+    local next_ones = call('ZRANGE', key, after, '+inf', 'BYSCORE', 'LIMIT', 0, missing, 'WITHSCORES')
     for i = 1, #next_ones, 2 do
       missing = missing - cost_of(next_ones[i])
       retry_us = next_ones[i + 1] - now
