@@ -3,6 +3,7 @@ that are most like the others run test_cache.py at once, and all else with the s
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -15,6 +16,7 @@ from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.first_level import Level
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.store.embedded import EmbeddedValkey
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
@@ -243,3 +245,36 @@ def nears(
 @pytest_asyncio.fixture
 async def near(nears: NearFactory) -> Near:
     return await nears.make()
+
+
+@pytest.fixture(scope="session")
+def rate_limit_settings() -> Settings:
+    return Settings.model_validate(
+        {"rate_limits": {"named": {"algorithm": "gcra", "limit": 2, "window": "1h"}}}
+    )
+
+
+@pytest_asyncio.fixture(scope="session")
+async def limits(store: Store, rate_limit_settings: Settings) -> AsyncIterator[RateLimitEngine]:
+    async with _rate_limits(store, rate_limit_settings) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def other_limits(
+    store: Store, rate_limit_settings: Settings
+) -> AsyncIterator[RateLimitEngine]:
+    """As another worker has it."""
+    async with _rate_limits(store, rate_limit_settings) as running:
+        yield running
+
+
+@asynccontextmanager
+async def _rate_limits(store: Store, settings: Settings) -> AsyncIterator[RateLimitEngine]:
+    running = RateLimitEngine(store, settings)
+    running.start()
+    async with asyncio.timeout(5):
+        while running._denials._subscription.sure_at < 0:  # it remembers nothing before
+            await asyncio.sleep(0.005)
+    yield running
+    await running.stop()

@@ -2,7 +2,7 @@
 -- bucket before as many as would be in the window if they had come evenly.
 -- key (string): the beginning of the newest bucket (us), what was taken in the one before, and in it.
 -- Source: "How we built rate limiting capable of scaling to millions of domains", Cloudflare, 2017.
--- Error: right to a permit if those of the bucket before came evenly. In no bucket more than `limit`; within
+-- Error: right to two permits if those of the bucket before came evenly. In no bucket more than `limit`; within
 --   the length of a window less than 2 * limit. What came early in the bucket before counts for too long.
 -- Expiry: 1 s after nothing counts any more, at most 2 windows.
 local function sliding_window_counter(key, now, action, cost, limit, window)
