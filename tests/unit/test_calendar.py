@@ -1,0 +1,72 @@
+"""Periods of the calendar, with their changes of clocks."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pantler_server.core.calendar import Period, span_at, time_zone
+
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Kolkata",  # half an hour off
+    "Australia/Lord_Howe",  # whose clocks change by half an hour
+    "America/Sao_Paulo",  # had no midnight where its summer time began
+    "Pacific/Apia",  # left out a day
+]
+TIMES = st.integers(946_684_800_000_000, 2_000_000_000_000_000)  # 2000 to 2033
+
+
+def unix_us(zone: str, year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
+    moment = datetime(year, month, day, hour, minute, tzinfo=ZoneInfo(zone))
+    return int(moment.timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("period", Period)
+def test_each_time_is_in_one_span_and_spans_meet(period: Period, zone: str) -> None:
+    @given(TIMES)
+    def run(now: int) -> None:
+        span = span_at(period, time_zone(zone), now)
+        assert span.start_us <= now < span.end_us
+        for inside in (span.start_us, span.end_us - 1):
+            assert span_at(period, time_zone(zone), inside) == span
+        after = span_at(period, time_zone(zone), span.end_us)
+        assert after.start_us == span.end_us
+
+    run()
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [((2026, 3, 28), 24), ((2026, 3, 29), 23), ((2026, 10, 25), 25)]
+)
+def test_a_day_is_as_long_as_its_clocks_say(day: tuple[int, int, int], hours: int) -> None:
+    span = span_at(Period.DAY, time_zone("Europe/Berlin"), unix_us("Europe/Berlin", *day, 12))
+    assert span.start_us == unix_us("Europe/Berlin", *day)
+    assert timedelta(microseconds=span.end_us - span.start_us) == timedelta(hours=hours)
+
+
+def test_periods_begin_where_people_say() -> None:
+    zone, now = "America/New_York", unix_us("America/New_York", 2026, 11, 26, 10, 20)
+    begins: dict[Period, tuple[int, ...]] = {
+        Period.HOUR: (2026, 11, 26, 10),
+        Period.DAY: (2026, 11, 26),
+        Period.WEEK: (2026, 11, 23),
+        Period.MONTH: (2026, 11, 1),
+        Period.YEAR: (2026, 1, 1),
+    }
+    for period, begin in begins.items():
+        assert span_at(period, time_zone(zone), now).start_us == unix_us(zone, *begin)
+
+
+@pytest.mark.parametrize("name", ["Mars/Phobos", "Europe", "../etc/passwd", "Europe/Berlin\0", "/"])
+def test_what_is_no_time_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a time zone such as"):
+        time_zone(name)
+
+
+def test_no_name_is_utc() -> None:
+    assert time_zone("").key == "UTC"
