@@ -144,6 +144,7 @@ async def test_a_delete_that_fails_in_part_says_what_came_of_each_key(
         (grpc.StatusCode.INVALID_ARGUMENT, ExitCode.USAGE),
         (grpc.StatusCode.UNAVAILABLE, ExitCode.UNAVAILABLE),
         (grpc.StatusCode.DEADLINE_EXCEEDED, ExitCode.UNAVAILABLE),
+        (grpc.StatusCode.ABORTED, ExitCode.MISS),
         (grpc.StatusCode.FAILED_PRECONDITION, ExitCode.FAILED),
         (grpc.StatusCode.INTERNAL, ExitCode.FAILED),
     ],

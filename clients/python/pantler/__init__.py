@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         OutcomeUnknown,
         PantlerError,
         PartialFailure,
+        RateLimited,
         ResourceExhausted,
+        SlotNotHeld,
         Unavailable,
         WrongKind,
     )
@@ -43,13 +45,22 @@ if TYPE_CHECKING:
         TaggedKey,
         WatchMessage,
     )
+    from pantler.rate_limit_model import (
+        AllDecision,
+        Decision,
+        RateLimitCheck,
+        RateLimitRule,
+        RefundResult,
+    )
     from pantler.watch import InvalidationWatch
 
 __all__ = [
     "AddTagsResult",
+    "AllDecision",
     "AsyncClient",
     "CascadeTooWide",
     "DeadlineExceeded",
+    "Decision",
     "Dependent",
     "Description",
     "Entry",
@@ -68,9 +79,14 @@ __all__ = [
     "PartialFailure",
     "PatternProgress",
     "PublishedEvent",
+    "RateLimitCheck",
+    "RateLimitRule",
+    "RateLimited",
+    "RefundResult",
     "ResourceExhausted",
     "RuleOutcome",
     "SetResult",
+    "SlotNotHeld",
     "TaggedKey",
     "Unavailable",
     "WatchMessage",
@@ -79,7 +95,9 @@ __all__ = [
 
 _MODULES = {
     "AddTagsResult": "model",
+    "AllDecision": "rate_limit_model",
     "AsyncClient": "client",
+    "Decision": "rate_limit_model",
     "Dependent": "model",
     "Description": "model",
     "Entry": "model",
@@ -88,6 +106,9 @@ _MODULES = {
     "InvalidationWatch": "watch",
     "PatternProgress": "model",
     "PublishedEvent": "model",
+    "RateLimitCheck": "rate_limit_model",
+    "RateLimitRule": "rate_limit_model",
+    "RefundResult": "rate_limit_model",
     "RuleOutcome": "model",
     "SetResult": "model",
     "TaggedKey": "model",

@@ -12,11 +12,12 @@ from pantler.errors import PantlerError, answer_to, from_status
 from pantler.invalidation import InvalidationCalls
 from pantler.leased_fetch import LeasedFetch
 from pantler.model import Description, Entry, SetResult
+from pantler.rate_limit import RateLimitCalls
 from pantler.tags import TagCalls
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 
-class AsyncClient(TagCalls, InvalidationCalls):
+class AsyncClient(TagCalls, InvalidationCalls, RateLimitCalls):
     """A connection to a Pantler, for the event loop that first uses it.
 
     `address` is host:port. `timeout` bounds each call to the server; a batch of more than 1,000

@@ -2,20 +2,23 @@
 
     PantlerError
     ├── InvalidArgument       fields are out of range: correct the call
-    ├── NotFound              the namespace is not configured, and the server is strict
+    ├── NotFound              a rate limit rule, or a strict server's namespace, is not configured
     ├── FailedPrecondition    the server's state does not allow the call: an operator corrects it
     │   ├── WrongKind         … because data that Pantler did not write stands in the key's place
     │   └── CascadeTooWide    … because too much depends on a key: what is nearest was invalidated
     ├── LeaseLost             a lease is over: its holder may stop fetching
+    ├── SlotNotHeld           a slot has expired, was released, or its subject was reset
     ├── ResourceExhausted     Redis or the server is full, or the answer is too large
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
     │   ├── OutcomeUnknown    … and whether a write took effect is unknown
     │   └── NotReplicated     … as too few replicas have an invalidation, which did take effect
     ├── DeadlineExceeded      the time was up: allow more
     ├── InternalError         a defect in the server: report it with `request_id`
+    ├── RateLimited           `rate_limited` or `slot` was denied: come back after `retry_after`
     └── PartialFailure        some items of a batch failed: `results` has the others
 
-A miss is not among them: `get` gives None. `reason` is a name of
+A miss is not among them: `get` gives None; nor is the denial of an `acquire`: its Decision says
+so. `reason` is a name of
 `pantler.v1.errors_pb2.ErrorReason`, whose comments say more; it is empty where the error did not
 come from Pantler itself (no connection, say).
 """
@@ -25,12 +28,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+if TYPE_CHECKING:
+    from pantler.rate_limit_model import Decision
 
 T = TypeVar("T")
 
@@ -70,7 +76,8 @@ class InvalidArgument(PantlerError):
 
 
 class NotFound(PantlerError):
-    """The namespace is not configured, and the server is strict. Add it, or correct its name."""
+    """No rate limit rule has this name; or the namespace is not configured, and the server is
+    strict. Add it, or correct its name."""
 
 
 class FailedPrecondition(PantlerError):
@@ -92,6 +99,11 @@ class CascadeTooWide(FailedPrecondition):
 class LeaseLost(PantlerError):
     """The lease is over: it expired, was released, or its key was set, deleted or invalidated. A
     fill with its token would be refused."""
+
+
+class SlotNotHeld(PantlerError):
+    """The slot is not held: it has expired, was released, or its subject was reset. Another may
+    hold it: stop what it was for, or acquire another."""
 
 
 class ResourceExhausted(PantlerError):
@@ -122,6 +134,17 @@ class InternalError(PantlerError):
     """A defect in the server. Report it with `request_id`."""
 
 
+class RateLimited(PantlerError):
+    """A function under `rate_limited` was not called, or a `slot` not given. Try again after
+    `retry_after`; of a slot, one may be released sooner."""
+
+    def __init__(self, subject: str, decision: "Decision") -> None:
+        self.decision = decision
+        self.retry_after = decision.retry_after
+        after_s = decision.retry_after.total_seconds()
+        super().__init__(f"{subject!r} is at its limit: try again in {after_s:.3f} s")
+
+
 class PartialFailure(PantlerError):
     """Some items of a batch failed. Nothing of the others is lost: they stand in `results`."""
 
@@ -142,6 +165,8 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_NO_TAG_INDEX": FailedPrecondition,
     "ERROR_REASON_CASCADE_TOO_WIDE": CascadeTooWide,
     "ERROR_REASON_LEASE_LOST": LeaseLost,
+    "ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN": NotFound,
+    "ERROR_REASON_SLOT_NOT_HELD": SlotNotHeld,
     "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
     "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,
     "ERROR_REASON_RESPONSE_TOO_LARGE": ResourceExhausted,

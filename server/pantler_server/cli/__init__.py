@@ -14,6 +14,7 @@ from pantler_server.cli.depend import depend, dependents
 from pantler_server.cli.entry import describe, touch
 from pantler_server.cli.event import event
 from pantler_server.cli.invalidate import invalidate_app
+from pantler_server.cli.limit import limit_app
 from pantler_server.cli.serve import serve
 from pantler_server.cli.tag import tag_app
 from pantler_server.cli.watch import watch
@@ -49,8 +50,9 @@ def _pantler(
 
     Start one with `pantler serve`; the other commands call a server that runs.
 
-    Exit codes: 0 done; 1 no such entry; 2 wrong usage, or the server refused a field; 3 the server
-    or its Redis can't be reached, or the time was up; 4 anything else; 130 stopped by Ctrl-C.
+    Exit codes: 0 done; 1 no such entry, or denied by a rate limit; 2 wrong usage, or the server
+    refused a field; 3 the server or its Redis can't be reached, or the time was up; 4 anything
+    else; 130 stopped by Ctrl-C.
     """
 
 
@@ -67,6 +69,7 @@ app.command()(depend)
 app.command()(dependents)
 app.command()(event)
 app.command()(watch)
+app.add_typer(limit_app, name="limit")
 app.command()(ping)
 app.command()(namespaces)
 app.add_typer(config_app, name="config")

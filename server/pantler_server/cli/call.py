@@ -100,6 +100,7 @@ def exit_code(status_code: int) -> ExitCode:
 
     return {
         code_pb2.INVALID_ARGUMENT: ExitCode.USAGE,
+        code_pb2.ABORTED: ExitCode.MISS,  # what was held is held no more
         code_pb2.UNAVAILABLE: ExitCode.UNAVAILABLE,
         code_pb2.DEADLINE_EXCEEDED: ExitCode.UNAVAILABLE,
     }.get(status_code, ExitCode.FAILED)
