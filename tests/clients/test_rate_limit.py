@@ -151,7 +151,7 @@ async def test_a_rule_that_is_not_there_is_said(client: pantler.AsyncClient, sub
 
 async def test_what_is_out_of_range_is_refused(client: pantler.AsyncClient, subject: str) -> None:
     for cost in (0, -1):
-        with pytest.raises(ValueError, match="cost must be at least 1"):
+        with pytest.raises(pantler.InvalidArgument, match="cost must be at least 1"):
             await client.acquire(subject, "api", cost=cost)
     wrong: Any = "leaky"
     with pytest.raises(ValueError, match=r"algorithm must be one of fixed_window, .*, not 'leaky'"):

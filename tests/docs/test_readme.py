@@ -38,7 +38,7 @@ def starting_with(*words: str) -> list[list[str]]:
 def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     kinds = {tuple(command[:1]) for command in commands()}
     assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",)}
-    assert len(starting_with("grpcurl")) == 10
+    assert len(starting_with("grpcurl")) == 11
     assert len(starting_with(".venv/bin/pantler", "serve")) == 5
     assert len(starting_with(".venv/bin/pantler")) == 5 + 9 + 1
     targets = {command[1] for command in starting_with("make")}

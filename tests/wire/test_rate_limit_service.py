@@ -222,6 +222,7 @@ REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"subject": "u"}, "rule_name"),
     ({"subject": "u", "rule_name": "api", "cost": 11}, "cost"),
     ({"subject": "u", "rule_name": "api", "cost": -1}, "cost"),
+    ({"subject": "u", "rule_name": "api", "cost": 0}, "cost"),
     ({"subject": "u", "rule": {**GCRA, "burst": 3}, "cost": 4}, "cost"),
     ({"subject": "u", "rule_name": "api", "request_id": "x" * 129}, "request_id"),
     ({"subject": "u", "rule_name": "api", "request_id": "a\tb"}, "request_id"),

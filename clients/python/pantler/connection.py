@@ -10,8 +10,12 @@ import grpc.aio
 
 from pantler.errors import PantlerError
 
-# gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
-_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
+_CHANNEL_OPTIONS = (
+    # gRPC's own bound, 4 MiB, is below what a server may be configured to hold and to answer.
+    ("grpc.max_receive_message_length", -1),
+    # gRPC's own, 2 min, would let a server's return go unnoticed for longer than slots are held.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
 
 
 class Connection:

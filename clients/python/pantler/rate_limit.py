@@ -43,7 +43,7 @@ class RateLimitCalls(Connection):
         """
         request = rate_limit_pb2.AcquireRequest(
             subject=subject,
-            cost=messages.cost_of(cost),
+            cost=cost,
             request_id=request_id,
             **messages.limited_by(rule),
         )
@@ -64,7 +64,7 @@ class RateLimitCalls(Connection):
     async def peek(self, subject: str, rule: str | RateLimitRule, *, cost: int = 1) -> Decision:
         """What an `acquire` would say now. It takes nothing."""
         request = rate_limit_pb2.PeekRequest(
-            subject=subject, cost=messages.cost_of(cost), **messages.limited_by(rule)
+            subject=subject, cost=cost, **messages.limited_by(rule)
         )
         answer = await answer_to(self._rate_limit_service.Peek, request, self._timeout_s)
         return messages.peeked(answer)
@@ -81,7 +81,7 @@ class RateLimitCalls(Connection):
         window is over, is not given back twice. `request_id` as in `acquire`, but another one."""
         request = rate_limit_pb2.RefundRequest(
             subject=subject,
-            cost=messages.cost_of(cost),
+            cost=cost,
             request_id=request_id,
             **messages.limited_by(rule),
         )

@@ -26,16 +26,9 @@ def limited_by(rule: str | RateLimitRule) -> dict[str, Any]:
     return {"rule_name": rule} if isinstance(rule, str) else {"rule": _rule_message(rule)}
 
 
-def cost_of(cost: int) -> int:
-    """0 is refused here: a request without a cost takes 1."""
-    if cost < 1:
-        raise ValueError(f"cost must be at least 1, not {cost}")
-    return cost
-
-
 def check_message(check: RateLimitCheck) -> rate_limit_pb2.RateLimitCheck:
     return rate_limit_pb2.RateLimitCheck(
-        subject=check.subject, cost=cost_of(check.cost), **limited_by(check.rule)
+        subject=check.subject, cost=check.cost, **limited_by(check.rule)
     )
 
 

@@ -34,6 +34,8 @@ _CHANNEL_OPTIONS = (
     # Of a server that went without a word, commands that wait long hear within half a minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Those that wait for a server to come back see it soon; gRPC's own bound is 2 min.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
 

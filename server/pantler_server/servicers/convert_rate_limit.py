@@ -69,8 +69,8 @@ def check(request: _HasSubject, engine: RateLimitEngine, path: str = "") -> Chec
         violations.append(validate.key_violation(request.subject, f"{path}subject"))
     limit = _limit(request, engine, path, violations)
     cost = 1
-    if not isinstance(request, _HasSlot | rate_limit_pb2.ResetRequest):
-        cost = request.cost or 1
+    if not isinstance(request, _HasSlot | rate_limit_pb2.ResetRequest) and request.HasField("cost"):
+        cost = request.cost
         _check_cost(cost, limit, path, violations)
     validate.refuse(violations)
     assert limit is not None
@@ -176,8 +176,8 @@ def _inline(
 
 
 def _check_cost(cost: int, limit: Limit | None, path: str, violations: validate.Violations) -> None:
-    if cost < 0:
-        violations.append(FieldViolation(f"{path}cost", "must not be negative"))
+    if cost < 1:
+        violations.append(FieldViolation(f"{path}cost", "must be at least 1; Peek takes nothing"))
     elif limit is not None and cost > limit.rule.capacity:
         rule = f"must be at most {limit.rule.capacity}: the rule never has more permits at once"
         violations.append(FieldViolation(f"{path}cost", rule))
