@@ -31,7 +31,7 @@ format: $(READY) ## Format the code and the protos
 	$(BIN)/buf format --write
 
 gen: $(READY) ## Generate code from proto/
-	@scripts/generate clients/python
+	@scripts/generate .
 
 bench: $(READY) ## Measure side by side with what a user would pick instead
 	$(BIN)/python -m bench $(ARGS)

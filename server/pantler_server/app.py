@@ -18,8 +18,11 @@ from pantler_server.engines.events.engine import EventEngine
 from pantler_server.engines.health.engine import HealthEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
+from pantler_server.engines.rate_limit.envoy import EnvoyEngine
+from pantler_server.generated import rls_pb2
 from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
+from pantler_server.servicers.envoy import EnvoyServicer
 from pantler_server.servicers.invalidation import InvalidationServicer
 from pantler_server.servicers.rate_limit import RateLimitServicer
 from pantler_server.servicers.tag import TagServicer
@@ -62,6 +65,7 @@ class App:
             self._state_store, settings, self._namespaces, cache.invalidation
         )
         self._rate_limits = RateLimitEngine(self._state_store, settings)
+        self._envoy = EnvoyEngine(self._rate_limits, settings)
         self._health = HealthEngine(worker, self._stores)
         self._grpc = GrpcHost(settings)
         self._grpc.add(
@@ -81,6 +85,9 @@ class App:
         self._grpc.add(
             rate_limit_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
             RateLimitServicer(self._rate_limits),
+        )
+        self._grpc.add(
+            rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"], EnvoyServicer(self._envoy)
         )
         self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
@@ -109,6 +116,7 @@ class App:
         self._cache.apply(settings)
         self._events.apply(settings)
         self._rate_limits.apply(settings)
+        self._envoy.apply(settings)
         self._grpc.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from pantler_server.core.duration import Duration
+from pantler_server.core.envoy_config import EnvoyDomain, check_domains
 from pantler_server.core.event_config import MAX_RULES, EventRule, Name, check_rules
 from pantler_server.core.keyspace import NAMESPACE
 from pantler_server.core.rate_limit_config import RateLimitRule
@@ -276,6 +277,8 @@ class Settings(_Section):
     """What events invalidate, in the order in which it is done."""
     rate_limits: dict[Name, RateLimitRule] = {}
     """Rules of rate limits by the names that calls give."""
+    envoy_domains: tuple[EnvoyDomain, ...] = ()
+    """Limits for Envoy."""
     default_deadline: Duration = Field(timedelta(seconds=5), ge=MILLISECOND)
     """How long a call may take that comes without a deadline."""
     drain_timeout: Duration = Field(timedelta(seconds=10), ge=timedelta(0))
@@ -314,6 +317,11 @@ class Settings(_Section):
         check_rules(self.events, self.namespaces if self.strict_namespaces else None)
         return self
 
+    @model_validator(mode="after")
+    def _envoy_domains_hold_together(self) -> "Settings":
+        check_domains(self.envoy_domains, self.rate_limits)
+        return self
+
     def _effective_namespaces(self) -> Iterator[tuple[str, NamespaceConfig]]:
         yield "namespace_defaults", self.namespace_defaults
         for name in self.namespaces:
@@ -342,6 +350,7 @@ RELOADABLE = frozenset(
         "namespaces",
         "events",
         "rate_limits",
+        "envoy_domains",
         "default_deadline",
         "log",
     }

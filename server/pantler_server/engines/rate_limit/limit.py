@@ -9,7 +9,8 @@ from pantler_server.engines.rate_limit.metrics import NEAR_RATIO, Outcomes
 
 
 class Limit:
-    """A rule in use. `kind` is how it counts, as it stands in keys."""
+    """A rule in use. `kind` is how it counts, as it stands in keys; `label` is what metrics call
+    it, if not by its name."""
 
     __slots__ = (
         "_beginning",
@@ -22,12 +23,12 @@ class Limit:
         "window_us",
     )
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, label: str = "") -> None:
         self.rule = rule
         self.window_us = rule.window_ms * 1000
         self.near_from = (1 - NEAR_RATIO) * rule.capacity
         """With fewer permits left than this an allowed call is near the limit."""
-        self.outcomes = Outcomes(rule.name or "(inline)")
+        self.outcomes = Outcomes(label or rule.name or "(inline)")
         length = f"{rule.calendar}:{rule.time_zone}" if rule.calendar else str(rule.window_ms)
         kind = f"{rule.algorithm}:{length}"
         # Names have no "=", so a rule without one can't take the place of one that has.
