@@ -41,6 +41,8 @@ _REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
 _ASKING = pack("ASKING")
 _PING = pack("PING")
 
+_Failure = LinkLost | ReplyFailed
+
 Welcome = Callable[[int, Link], Awaitable[None]]
 """Told of a slot and of a link to its new primary, which serves it once this has returned. LinkLost
 and ReplyFailed say that it can't yet."""
@@ -142,32 +144,39 @@ class Store:
             except (LinkLost, StoreUnavailable) as failure:
                 answers.append(failure)
         outcomes: list[list[Reply] | ServiceError] = []
+        failed: dict[int, list[tuple[int, _Failure]]] = {}  # by slot, each with its index
         try:
-            for request, answer in zip(requests, answers, strict=True):
-                outcomes.append(await self._settle(request, answer, deadline))
+            for index, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+                try:
+                    if isinstance(answer, LinkLost):
+                        raise answer
+                    outcomes.append(answer if isinstance(answer, ServiceError) else await answer)
+                except (LinkLost, ReplyFailed) as failure:
+                    failed.setdefault(request.slot, []).append((index, failure))
+                    outcomes.append([])
         finally:
             for answer in answers[len(outcomes) :]:  # cancelled: nobody waits for the rest
                 if isinstance(answer, asyncio.Future) and not answer.cancel():
                     answer.exception()  # else the log has it as never retrieved
+
+        if failed:  # side by side: a server that does not answer holds up the others' once
+            recovering = (self._recover_slot(requests, one, deadline) for one in failed.values())
+            for recovered in await asyncio.gather(*recovering):
+                for index, outcome in recovered:
+                    outcomes[index] = outcome
         return outcomes
 
-    async def _settle(
-        self,
-        request: Request,
-        answer: "asyncio.Future[list[Reply]] | LinkLost | ServiceError",
-        deadline: float,
-    ) -> list[Reply] | ServiceError:
-        if isinstance(answer, ServiceError):
-            return answer
-        try:
-            if isinstance(answer, LinkLost):
-                raise answer
-            return await answer
-        except (LinkLost, ReplyFailed) as failure:
+    async def _recover_slot(
+        self, requests: Sequence[Request], failed: Iterable[tuple[int, _Failure]], deadline: float
+    ) -> list[tuple[int, list[Reply] | ServiceError]]:
+        """As `_recover`, for requests of one slot in their order, with their indexes."""
+        outcomes: list[tuple[int, list[Reply] | ServiceError]] = []
+        for index, failure in failed:
             try:
-                return await self._recover(request, deadline, failure)
+                outcomes.append((index, await self._recover(requests[index], deadline, failure)))
             except ServiceError as error:
-                return error
+                outcomes.append((index, error))
+        return outcomes
 
     async def ask_primaries(
         self, commands: Sequence[bytes], deadline: float
@@ -298,9 +307,7 @@ class Store:
             return link
         raise LinkLost("not connected", sent=False)
 
-    async def _recover(
-        self, request: Request, deadline: float, failure: LinkLost | ReplyFailed
-    ) -> list[Reply]:
+    async def _recover(self, request: Request, deadline: float, failure: _Failure) -> list[Reply]:
         """Does again what can be done again; raises the ServiceError that says what happened."""
         sent = False  # a write that may have reached Redis
         for attempt in count():
