@@ -16,6 +16,7 @@ from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
 from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
 from bench.sections.levels import l1_hit, l1_hit_ratio, l1_memory, l1_staleness
+from bench.sections.rate_limits import acquire, acquire_script, denied, limit_memory, limits
 from bench.sections.reads import batch_get, redis_py, unary_get
 from bench.sections.stampede import stampede
 from bench.sections.waiters import waiters
@@ -38,6 +39,11 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "l1-staleness": l1_staleness,
     "l1-memory": l1_memory,
     "l1-hit-ratio": l1_hit_ratio,
+    "acquire": acquire,
+    "denied": denied,
+    "acquire-script": acquire_script,
+    "limits": limits,
+    "limit-memory": limit_memory,
     "start": start,
     "memory": memory,
 }

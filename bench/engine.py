@@ -1,4 +1,4 @@
-"""The cache engine in the benchmark's own process, as a worker has it."""
+"""The engines in the benchmark's own process, as a worker has them."""
 
 import asyncio
 import gc
@@ -13,6 +13,7 @@ from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
 from pantler_server.worker import GC_THRESHOLD
@@ -42,15 +43,43 @@ async def open_engine(
 ) -> AsyncIterator[OpenEngine]:
     """An engine that has started, on the Valkey behind a socket; its namespaces are as the settings
     say, or the default."""
+    async with _open_store("cache", redis_socket) as store:
+        cache = CacheEngine(store, CacheStats(store))
+        cache.start()
+        try:
+            yield OpenEngine(cache, store, NamespaceEngine(store, store, settings or Settings()))
+        finally:
+            await cache.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLimits:
+    """The rate limit engine and its store."""
+
+    engine: RateLimitEngine
+    store: Store
+
+
+@asynccontextmanager
+async def open_limits(redis_socket: str, settings: Settings) -> AsyncIterator[OpenLimits]:
+    """As `open_engine`, for rate limits, with the rules of the settings."""
+    async with _open_store("state", redis_socket) as store:
+        engine = RateLimitEngine(store, settings)
+        engine.start()
+        try:
+            yield OpenLimits(engine, store)
+        finally:
+            await engine.stop()
+
+
+@asynccontextmanager
+async def _open_store(role: str, redis_socket: str) -> AsyncIterator[Store]:
     configure_logs(LogConfig(level="warning"))  # that Redis is connected is no news here
-    store = open_store("cache", RedisConfig(), Path(redis_socket))
-    cache = CacheEngine(store, CacheStats(store))
+    store = open_store(role, RedisConfig(), Path(redis_socket))
     await store.start()
-    cache.start()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     try:
-        yield OpenEngine(cache, store, NamespaceEngine(store, store, settings or Settings()))
+        yield store
     finally:
-        await cache.stop()
         await store.stop()

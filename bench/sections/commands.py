@@ -61,8 +61,8 @@ def set_script() -> Iterator[Line]:
     with filled_server() as serving:
         costs = uvloop.run(_costs(serving.redis_socket))
     for kind, pairs in costs.items():
-        ours, reference = (_median(side) for side in zip(*pairs, strict=True))
-        ratio = _median([Cost(*map(truediv, *pair)) for pair in pairs])
+        ours, reference = (median(side) for side in zip(*pairs, strict=True))
+        ratio = median([Cost(*map(truediv, *pair)) for pair in pairs])
         yield Line(
             f"{kind.what}: in Redis, against a script of HMGET and SET … PX",
             f"{ours.mean:.1f} µs, p50 {ours.p50:.1f}",
@@ -72,7 +72,7 @@ def set_script() -> Iterator[Line]:
         )
 
 
-def _median(costs: Sequence[Cost]) -> Cost:
+def median(costs: Sequence[Cost]) -> Cost:
     return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
 
 
@@ -87,13 +87,13 @@ async def _costs(redis_socket: str) -> dict[Kind, list[tuple[Cost, Cost]]]:
             await _set_reference(engine, turn)
         for _ in rounds(ROUNDS, "set-script"):
             for turn, (kind, pairs) in product(turns, found.items()):
-                ours = await _cost(redis, partial(_set, engine, kind, turn))
-                reference = await _cost(redis, partial(_set_reference, engine, turn))
+                ours = await cost_of_scripts(redis, partial(_set, engine, kind, turn))
+                reference = await cost_of_scripts(redis, partial(_set_reference, engine, turn))
                 pairs.append((ours, reference))
     return found
 
 
-async def _cost(redis: Redis, run: Callable[[], Awaitable[None]]) -> Cost:
+async def cost_of_scripts(redis: Redis, run: Callable[[], Awaitable[None]]) -> Cost:
     await redis.config_resetstat()
     await run()
     counts = (await redis.info("commandstats"))["cmdstat_evalsha"]

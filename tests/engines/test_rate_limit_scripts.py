@@ -41,10 +41,8 @@ class Redis:
 
     def answer(self, check: Check, action: str, slot: str = "") -> Answer:
         """What acquire.lua says."""
-        allowed, *rest, _ = self.run(
-            scripts.acquire(check, scripts.Clock(), action=action, slot=slot)
-        )
-        return Answer(allowed == 1, *rest)
+        reply = self.run(scripts.acquire(check, scripts.Clock(), action=action, slot=slot))
+        return Answer(*scripts.decision(check, reply)[:4])
 
     def expires(self, check: Check) -> bool:
         """Whether what is kept for it goes by itself."""
@@ -173,14 +171,15 @@ def test_acquire_all_says_what_each_would_and_takes_all_or_none(
         scripts.acquire_all([full, other], [slots[0], slots[-1]], scripts.Clock())
     )
     assert taken == 1
-    assert [one[:2] for one in found] == [[1, 2], [1, 1]]
+    decisions = map(scripts.decision, [full, other], found)
+    assert [one[:2] for one in decisions] == [(True, 2), (True, 1)]
     before = [redis.execute("DUMP", one.place) for one in (full, other)]
     small, large = (Check(one.limit, one.subject, cost) for one, cost in ((full, 1), (other, 2)))
     taken, *found = redis.run(
         scripts.acquire_all([small, large], [slots[0], slots[-1]], scripts.Clock())
     )
     assert taken == 0
-    assert [one[0] for one in found] == [1, 0]
+    assert [one.allowed for one in map(scripts.decision, [small, large], found)] == [True, False]
     assert [redis.execute("DUMP", one.place) for one in (full, other)] == before
 
 
@@ -191,11 +190,11 @@ def test_windows_of_the_calendar_are_those_that_the_worker_names(redis: Redis) -
     assert redis.run(scripts.acquire(check, clock)) == [3, START_US]  # it guessed today
     clock.correct(redis.now)
     span = check.limit.span(redis.now)
-    allowed, remaining, retry_us, reset_us, _ = redis.run(scripts.acquire(check, clock))
-    assert (allowed, remaining, retry_us) == (1, 0, 0)
-    assert reset_us == span.end_us - redis.now
-    denied = redis.run(scripts.acquire(check, clock))
-    assert denied[:3] == [0, 0, reset_us]
+    left_us = span.end_us - redis.now
+    taken = scripts.decision(check, redis.run(scripts.acquire(check, clock)))
+    assert taken[:4] == (True, 0, 0, left_us)
+    denied = scripts.decision(check, redis.run(scripts.acquire(check, clock)))
+    assert denied[:3] == (False, 0, left_us)
     redis.now = span.end_us
     clock.correct(redis.now)
     assert redis.run(scripts.acquire(check, clock))[0] == 1

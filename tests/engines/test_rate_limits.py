@@ -28,7 +28,7 @@ async def test_as_much_as_the_limit_is_allowed_and_no_more(
     denied = await limits.acquire(check, "", deadline())
     assert not denied.allowed
     assert denied.remaining == 1
-    assert 0 < denied.retry_us <= LONG_MS * 1000
+    assert 0 < denied.retry_us <= 2 * LONG_MS * 1000  # of a counter it may be in the next window
     assert denied.retry_us <= denied.reset_us
     assert (await limits.acquire(costing(check, 1), "", deadline())).allowed
 

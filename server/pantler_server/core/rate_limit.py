@@ -10,6 +10,7 @@ from pantler_server.core.calendar import Period, time_zone
 MAX_LIMIT = 10**12
 MAX_LISTED = 10**6  # where each permit is remembered apart: some 20 MB for one subject
 MAX_WINDOW_MS = 366 * 86_400_000
+MAX_FILL_MS = 100 * MAX_WINDOW_MS  # so that times in us stay exact in a double, as Redis's are
 
 
 class Algorithm(StrEnum):
@@ -79,6 +80,8 @@ class Rule:
             yield "burst", f"is for token_bucket and gcra only, not for {self.algorithm}"
         elif not 0 <= self.burst <= MAX_LIMIT:
             yield "burst", f"must be 1 to {MAX_LIMIT}, or 0 for as many as the limit"
+        elif self.burst * self.window_ms > max(1, self.limit) * MAX_FILL_MS:
+            yield "burst", "must be there again within 100 years: lower it, or raise the limit"
         try:
             time_zone(self.time_zone)
         except ValueError as exc:

@@ -57,6 +57,11 @@ _HasSubject = _HasCost | _HasSlot | rate_limit_pb2.ResetRequest
 _HasRequestId = (
     rate_limit_pb2.AcquireRequest | rate_limit_pb2.AcquireAllRequest | rate_limit_pb2.RefundRequest
 )
+_WITHOUT_COST = (
+    rate_limit_pb2.RenewSlotRequest,
+    rate_limit_pb2.ReleaseSlotRequest,
+    rate_limit_pb2.ResetRequest,
+)
 _HasDecision = (
     rate_limit_pb2.AcquireResponse | rate_limit_pb2.RateLimitDecision | rate_limit_pb2.PeekResponse
 )
@@ -69,7 +74,7 @@ def check(request: _HasSubject, engine: RateLimitEngine, path: str = "") -> Chec
         violations.append(validate.key_violation(request.subject, f"{path}subject"))
     limit = _limit(request, engine, path, violations)
     cost = 1
-    if not isinstance(request, _HasSlot | rate_limit_pb2.ResetRequest) and request.HasField("cost"):
+    if not isinstance(request, _WITHOUT_COST) and request.HasField("cost"):
         cost = request.cost
         _check_cost(cost, limit, path, violations)
     validate.refuse(violations)
@@ -125,6 +130,9 @@ def _limit(
     request: _HasSubject, engine: RateLimitEngine, path: str, violations: validate.Violations
 ) -> Limit | None:
     """The rule; None if one that came with the call is wrong."""
+    name = request.rule_name
+    if name:  # the common case, sooner than by what follows
+        return engine.named(name)
     match request.WhichOneof("limited_by"):
         case "rule_name":
             return engine.named(request.rule_name)

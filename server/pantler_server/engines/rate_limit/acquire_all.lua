@@ -2,10 +2,11 @@
 -- KEYS[1..n] states of rules and subjects, all of different ones, as algorithms/*.lua have them
 -- KEYS[n + 1] answer to the request id (string), where there is one
 -- ARGV[1] n    ARGV[2] fingerprint of the request (8 bytes), '' without a request id
--- ARGV[7k - 4 ..] of check k: algorithm, whether it can deny (0|1), cost, limit, window (us), and the two
---   things that the algorithm needs
+-- ARGV[4k - 1 ..] of check k: algorithm, whether it can deny (0|1), and its numbers and slot, as acquire.lua
+--   has them
 -- returns {taken 0|1, answer to check 1, …}, each as acquire.lua gives it; or {2} or {3, now_us}, as there
 -- clock: redis TIME                expiry: as acquire.lua
+-- include functions/answer.lua
 -- include functions/answered.lua
 -- include algorithms/fixed_window.lua
 -- include algorithms/sliding_window_log.lua
@@ -33,30 +34,31 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
 local function ask(k, action)
-  local at = 7 * k - 4
+  local at = 4 * k - 1
+  local slot = ARGV[at + 3]
+  local cost, limit, window, first, second = struct.unpack('<I8I8I8I8I8', ARGV[at + 2])
   local allowed, remaining, retry_us, reset_us = decide[ARGV[at]](
-    KEYS[k], now, action, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]),
-    ARGV[at + 5], ARGV[at + 6])
+    KEYS[k], now, action, cost, limit, window, first, second, slot)
   if allowed == nil then
     return nil
   end
-  return {allowed and 1 or 0, remaining, retry_us, reset_us, ARGV[at + 5]}
+  return answer(allowed, remaining, retry_us, reset_us, slot), allowed
 end
 
-local answers = {1}
+local answers, would = {1}, {}
 for k = 1, checks do
-  local seen = ask(k, 'peek')
+  local seen, allowed = ask(k, 'peek')
   if not seen then
     return {3, now}
   end
-  if seen[1] == 0 and ARGV[7 * k - 3] == '1' then
+  if not allowed and ARGV[4 * k] == '1' then
     answers[1] = 0
   end
-  answers[k + 1] = seen
+  answers[k + 1], would[k] = seen, allowed
 end
 if answers[1] == 1 then
   for k = 1, checks do
-    if answers[k + 1][1] == 1 then
+    if would[k] then
       answers[k + 1] = ask(k, 'take')
     end
   end

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 
+from pantler_server.core import background
 from pantler_server.core.config import Settings, Topology
 from pantler_server.core.errors import (
     FieldViolation,
@@ -23,10 +24,9 @@ from pantler_server.core.errors import (
 )
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
 from pantler_server.engines.rate_limit import limit as limits
-from pantler_server.engines.rate_limit import local, scripts
+from pantler_server.engines.rate_limit import local, metrics, scripts
 from pantler_server.engines.rate_limit.denials import Denials
 from pantler_server.engines.rate_limit.limit import Limit
-from pantler_server.engines.rate_limit.metrics import NOT_GIVEN_BACK
 from pantler_server.engines.rate_limit.model import SKIPPED, Check, Decision, Source, is_denied
 from pantler_server.engines.rate_limit.workers import Workers
 from pantler_server.store.link import Reply
@@ -56,15 +56,20 @@ class RateLimitEngine:
         self._clock = scripts.Clock()
         self._ask_again: dict[Node | None, float] = {}
         """When each Redis that was away is to be tried again (time of the event loop)."""
+        self._metrics_task: asyncio.Task[None] | None = None
         self.apply(settings)
 
     def start(self) -> None:
         self._denials.start()
         self._workers.start()
+        self._metrics_task = background.start(_keep_flushing_metrics(), "rate limit metrics")
 
     async def stop(self) -> None:
         await self._denials.stop()
         await self._workers.stop()
+        if self._metrics_task is not None:
+            await background.stop((self._metrics_task,))
+        metrics.flush()
 
     def apply(self, settings: Settings) -> None:
         """Takes up a reloaded configuration. What was taken under a rule that counts alike still
@@ -107,7 +112,7 @@ class RateLimitEngine:
             return scripts.acquire(check, self._clock, slot=slot, request_id=request_id)
 
         try:
-            decision = _decision(check, await self._ask([check], ask, deadline))
+            decision = scripts.decision(check, await self._ask([check], ask, deadline))
         except StoreError as error:
             return _counted(check, self._decide_without([check], error)[0])
         if not decision.allowed and not request_id:
@@ -151,7 +156,7 @@ class RateLimitEngine:
             reply = await self._ask([check], ask, deadline)
         except StoreError as error:
             return self._decide_without([check], error, take=False)[0]
-        return _decision(check, reply)._replace(slot="")
+        return scripts.decision(check, reply)._replace(slot="")
 
     async def reset(self, check: Check, deadline: float) -> None:
         """Forgets what the subject has taken. One round trip."""
@@ -166,7 +171,7 @@ class RateLimitEngine:
 
         reply = await self._ask([check], ask, deadline)
         self._denials.forget(check.place)
-        return _decision(check, reply)
+        return scripts.decision(check, reply)
 
     async def renew_slot(self, check: Check, slot: str, deadline: float) -> None:
         """Holds a slot for a window from now on. One round trip. Raises SlotNotHeld."""
@@ -218,7 +223,7 @@ class RateLimitEngine:
             _, *replies = await self._ask(group, ask, deadline)
         except StoreError as error:
             return self._decide_without(group, error)
-        decisions = list(map(_decision, group, replies))
+        decisions = list(map(scripts.decision, group, replies))
         if not request_id:
             for check, decision, number in zip(group, decisions, numbers, strict=True):
                 if not decision.allowed:
@@ -247,12 +252,12 @@ class RateLimitEngine:
             try:
                 await self._store.call(request, deadline)
             except ServiceError as error:
-                NOT_GIVEN_BACK.inc()
+                metrics.NOT_GIVEN_BACK.inc()
                 log.warning("permits not given back", subject=check.subject, error=str(error))
 
     async def _ask(
         self, checks: Sequence[Check], make: Callable[[], Request], deadline: float
-    ) -> list[Reply]:
+    ) -> Reply:
         """What Redis answers to a request; it is made again if it went by the wrong period of the
         calendar. Where Redis was away a moment ago and all rules can do without it, only one call
         at a time tries: the others get StoreUnavailable at once, however long that one takes."""
@@ -279,8 +284,7 @@ class RateLimitEngine:
         if reply[0] == _REUSED:
             rule = "was that of another request within the last 10 minutes: use a new one"
             raise InvalidFields([FieldViolation("request_id", rule)])
-        answer: list[Reply] = reply
-        return answer
+        return reply
 
     def _decide_without(
         self, checks: Sequence[Check], error: StoreError, *, take: bool = True
@@ -315,10 +319,10 @@ def _new_slot(check: Check) -> str:
     return f"{uuid4().hex}.{check.cost}"
 
 
-def _decision(check: Check, reply: Sequence[Reply]) -> Decision:
-    allowed, remaining, retry_us, reset_us, slot = reply
-    is_slot = allowed and check.limit.rule.algorithm is Algorithm.CONCURRENCY
-    return Decision(allowed == 1, remaining, retry_us, reset_us, slot.decode() if is_slot else "")
+async def _keep_flushing_metrics() -> None:
+    while True:
+        await asyncio.sleep(metrics.FLUSH_INTERVAL_S)
+        metrics.flush()
 
 
 def _counted(check: Check, decision: Decision) -> Decision:
@@ -327,13 +331,16 @@ def _counted(check: Check, decision: Decision) -> Decision:
     if source is Source.SKIPPED:
         return decision
     if source is Source.MEMORY:
-        outcomes.memory.inc()
+        outcomes.memory += 1
     elif source is Source.FALLBACK and limit.rule.on_unavailable is not None:
-        outcomes.open_closed_local[limit.rule.on_unavailable].inc()
+        outcomes.count_fallback(limit.rule.on_unavailable)
     if not decision.allowed:
-        (outcomes.shadow_denied if limit.rule.shadow else outcomes.denied).inc()
+        if limit.rule.shadow:
+            outcomes.shadow_denied += 1
+        else:
+            outcomes.denied += 1
     elif decision.remaining < limit.near_from:
-        outcomes.near_limit.inc()
+        outcomes.near_limit += 1
     else:
-        outcomes.allowed.inc()
+        outcomes.allowed += 1
     return decision

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pantler_server.core.calendar import Span, span_at, time_zone
 from pantler_server.core.rate_limit import Algorithm, Rule
 from pantler_server.engines.rate_limit import keys
-from pantler_server.engines.rate_limit.metrics import NEAR_RATIO, Outcomes
+from pantler_server.engines.rate_limit.metrics import NEAR_RATIO, outcomes_of
 
 
 class Limit:
@@ -28,7 +28,7 @@ class Limit:
         self.window_us = rule.window_ms * 1000
         self.near_from = (1 - NEAR_RATIO) * rule.capacity
         """With fewer permits left than this an allowed call is near the limit."""
-        self.outcomes = Outcomes(label or rule.name or "(inline)")
+        self.outcomes = outcomes_of(label or rule.name or "(inline)")
         length = f"{rule.calendar}:{rule.time_zone}" if rule.calendar else str(rule.window_ms)
         kind = f"{rule.algorithm}:{length}"
         # Names have no "=", so a rule without one can't take the place of one that has.

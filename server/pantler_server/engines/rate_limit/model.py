@@ -1,7 +1,7 @@
 """What the rate limit engine takes and gives."""
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from pantler_server.engines.rate_limit.limit import Limit
@@ -20,7 +20,7 @@ class Check:
         """Where Redis keeps what was taken."""
 
 
-class Source(Enum):
+class Source(StrEnum):
     """What a decision rests on."""
 
     REDIS = "redis"

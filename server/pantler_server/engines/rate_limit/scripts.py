@@ -3,12 +3,12 @@ file."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from struct import Struct
 from time import time
 
 from pantler_server.core.rate_limit import BUCKETS, Algorithm
 from pantler_server.engines.rate_limit import keys
-from pantler_server.engines.rate_limit.limit import Limit
-from pantler_server.engines.rate_limit.model import Check
+from pantler_server.engines.rate_limit.model import Check, Decision
 from pantler_server.store.request import Argument, Request, Script
 from pantler_server.store.store import Store
 
@@ -19,6 +19,8 @@ _ACQUIRE = {
 _ACQUIRE_ALL = Script.load(__package__, "acquire_all.lua")
 _RESET = Script.load(__package__, "reset.lua")
 _SEEN = Script.load(__package__, "seen.lua")
+_NUMBERS = Struct("<QQQQQ")  # of a check, as acquire.lua takes them
+_ANSWER = Struct("<Bqqq")  # functions/answer.lua; the slot comes after it
 
 
 class Clock:
@@ -41,14 +43,7 @@ def acquire(
     """One check. The reply is as acquire.lua gives it."""
     limit, place = check.limit, check.place
     places: list[Argument] = [place]
-    arguments: list[Argument] = [
-        action,
-        check.cost,
-        limit.rule.limit,
-        limit.window_us,
-        *_extra(limit, clock, slot),
-        keys.FORGET,
-    ]
+    arguments: list[Argument] = [action, _numbers(check, clock), slot, keys.FORGET]
     if request_id:
         places.append(keys.answer(place, limit.kind, request_id))
         arguments.append(_fingerprint(action, [check]))
@@ -68,10 +63,8 @@ def acquire_all(
         arguments += (
             rule.algorithm.value,
             int(not rule.shadow),
-            check.cost,
-            rule.limit,
-            check.limit.window_us,
-            *_extra(check.limit, clock, slot),
+            _numbers(check, clock),
+            slot,
         )
     if request_id:
         first = checks[0]
@@ -99,15 +92,24 @@ def slot_of(check: Check) -> int:
     return Store.slot_of(check.place)
 
 
-def _extra(limit: Limit, clock: Clock, slot: str) -> tuple[Argument, Argument]:
-    """The two things that only some algorithms need."""
-    rule = limit.rule
+def decision(check: Check, answer: bytes) -> Decision:
+    """What a script answered to a check."""
+    allowed, remaining, retry_us, reset_us = _ANSWER.unpack_from(answer)
+    slot = ""
+    if allowed and check.limit.rule.algorithm is Algorithm.CONCURRENCY:
+        slot = answer[_ANSWER.size :].decode()
+    return Decision(allowed == 1, remaining, retry_us, reset_us, slot)
+
+
+def _numbers(check: Check, clock: Clock) -> bytes:
+    limit = check.limit
+    rule, first, second = limit.rule, 0, 0
     if rule.algorithm in BUCKETS:
-        return rule.capacity, ""
-    if rule.calendar is not None:
+        first = rule.capacity
+    elif rule.calendar is not None:
         span = limit.span(clock.now_us())
-        return span.start_us, span.end_us
-    return slot, ""
+        first, second = span.start_us, span.end_us
+    return _NUMBERS.pack(check.cost, rule.limit, limit.window_us, first, second)
 
 
 def _fingerprint(action: str, checks: Sequence[Check]) -> bytes:

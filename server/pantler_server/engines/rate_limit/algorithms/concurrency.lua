@@ -7,7 +7,7 @@
 -- Source: a counting semaphore whose permits are leases.
 -- Error: none; a holder that goes on after its slot has expired is one too many.
 -- Expiry: 1 s after the last slot.
-local function concurrency(key, now, action, cost, limit, window, slot)
+local function concurrency(key, now, action, cost, limit, window, _, _, slot)
   local call = redis.call
   local function cost_of(member)
     return tonumber(string.match(member, '%d+$'))

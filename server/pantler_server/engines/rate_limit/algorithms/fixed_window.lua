@@ -1,7 +1,7 @@
 -- fixed_window: up to `limit` permits in each window.
 -- key (string): the end of the window (us) and what was taken in it.
--- from, to: the window (us) where it is one of the calendar; otherwise windows begin at multiples of their
---   length. nil if the clock is outside of it.
+-- from, to: the window (us) where it is one of the calendar; otherwise 0, and windows begin at multiples of
+--   their length. nil if the clock is outside of it.
 -- Source: the plain counter; the windows are those of the Unix epoch, so that all machines agree.
 -- Error: none within a window; two windows that meet may have 2 * limit within the length of one.
 -- Expiry: 1 s after the window.
@@ -13,12 +13,12 @@ local function fixed_window(key, now, action, cost, limit, window, from, to)
   end
   if finish <= now then  -- else it is that window, also if the clock has stepped back
     count = 0
-    if from == '' then
+    if to == 0 then
       finish = now - now % window + window
-    elseif now < tonumber(from) or now >= tonumber(to) then
+    elseif now < from or now >= to then
       return nil
     else
-      finish = tonumber(to)
+      finish = to
     end
   end
   local allowed = count + cost <= limit

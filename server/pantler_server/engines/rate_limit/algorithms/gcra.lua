@@ -11,7 +11,10 @@ local function gcra(key, now, action, cost, limit, window, burst)
   local state = redis.call('GET', key)
   if state then
     local arrival, part = struct.unpack('<I8d', state)
-    ahead = math.max(0, (arrival - now) * limit + part)
+    ahead = (arrival - now) * limit + part
+    if ahead < 0 then
+      ahead = 0
+    end
   end
   local tolerated, added = burst * window, cost * window
   local allowed = ahead + added <= tolerated
@@ -21,11 +24,13 @@ local function gcra(key, now, action, cost, limit, window, burst)
   elseif action == 'take' and allowed then
     ahead = ahead + added
   end
-  local reset_us = math.ceil(ahead / limit)
+  local part = ahead % limit
+  local whole = (ahead - part) / limit
+  local reset_us = part > 0 and whole + 1 or whole
   if action ~= 'peek' and (allowed or action == 'refund') then
-    local whole = math.floor(ahead / limit)
-    local next_arrival = struct.pack('<I8d', now + whole, ahead - whole * limit)
+    local next_arrival = struct.pack('<I8d', now + whole, part)
     redis.call('SET', key, next_arrival, 'PX', math.ceil(reset_us / 1000) + 1000)
   end
-  return allowed, math.max(0, math.floor((tolerated - ahead) / window)), retry_us, reset_us
+  local remaining = ahead < tolerated and math.floor((tolerated - ahead) / window) or 0
+  return allowed, remaining, retry_us, reset_us
 end

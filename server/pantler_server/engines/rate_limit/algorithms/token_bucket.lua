@@ -10,8 +10,13 @@ local function token_bucket(key, now, action, cost, limit, window, burst)
   local state = redis.call('GET', key)
   if state then
     local at, then_level = struct.unpack('<I8d', state)
-    level = math.min(capacity, then_level + math.max(0, now - at) * limit)
-    now = math.max(now, at)  -- the clock has stepped back: nothing comes in until it is there again
+    if now < at then  -- the clock has stepped back: nothing comes in until it is there again
+      now = at
+    end
+    level = then_level + (now - at) * limit
+    if level > capacity then
+      level = capacity
+    end
   end
   local needed = cost * window
   local allowed = level >= needed
@@ -21,9 +26,14 @@ local function token_bucket(key, now, action, cost, limit, window, burst)
   elseif action == 'take' and allowed then
     level = level - needed
   end
-  local reset_us = math.ceil((capacity - level) / limit)
+  local missing = capacity - level
+  local part = missing % limit
+  local reset_us = (missing - part) / limit
+  if part > 0 then
+    reset_us = reset_us + 1
+  end
   if action ~= 'peek' and (allowed or action == 'refund') then
     redis.call('SET', key, struct.pack('<I8d', now, level), 'PX', math.ceil(reset_us / 1000) + 1000)
   end
-  return allowed, math.floor(level / window), retry_us, reset_us
+  return allowed, (level - level % window) / window, retry_us, reset_us
 end
