@@ -125,7 +125,7 @@ def denied() -> Iterator[Line]:
             f"{pantler:,.0f}/s",
             f"{echo:,.0f}/s",
             f"{ratio:.2f}",
-            ">= 0.9" if experiments else "",
+            "" if experiments else ">= 0.9",
         )
         yield Line(
             f"What Redis saw of these in {took_s:.0f} s{label}",

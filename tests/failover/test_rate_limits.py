@@ -247,24 +247,42 @@ async def test_what_is_allowed_over_a_failover() -> None:
             assert totals[OnUnavailable.OPEN] > LIMIT
 
 
-async def test_what_was_taken_on_a_cluster_is_given_back_if_a_later_slot_is_away() -> None:
+async def all_allowed(worker: RateLimitEngine, checks: Sequence[Check], request_id: str) -> bool:
+    """Whether an AcquireAll is allowed; not so if it fails."""
+    try:
+        decisions = await worker.acquire_all(checks, request_id, soon(2))
+    except StoreError:
+        return False
+    return all(one.allowed for one in decisions)
+
+
+@pytest.mark.parametrize("mode", [None, OnUnavailable.CLOSED])
+async def test_what_was_taken_on_a_cluster_is_given_back_if_a_later_slot_is_away(
+    mode: OnUnavailable | None,
+) -> None:
     async with (
         ClusterGroup() as group,
         workers_over(1, cluster={"nodes": group.addresses[:2]}) as [worker],
     ):
         owners: dict[int, Check] = {}
         for number in range(100):
-            check = a_check(Algorithm.GCRA, cost=7, subject=f"user:{number}")
+            check = a_check(Algorithm.GCRA, mode, cost=7, subject=f"user:{number}")
             owners.setdefault(group.owner(scripts.slot_of(check)).port, check)
         checks = list(owners.values())
         assert len(checks) == 3
         decisions = await worker.acquire_all(checks, "", soon())
         assert [one.remaining for one in decisions] == [LIMIT - 7] * 3
         await group.owner(scripts.slot_of(checks[-1])).kill()
-        with pytest.raises(StoreError):
-            await worker.acquire_all(checks, "", soon(2))
+        for request_id in ("", "id"):
+            assert not await all_allowed(worker, checks, request_id)
+            for check in checks[:-1]:
+                assert (await worker.peek(check, soon())).remaining == LIMIT - 7
+        async with asyncio.timeout(20):  # until the replica is promoted
+            while not await all_allowed(worker, checks, "id"):
+                await asyncio.sleep(0.1)
         for check in checks[:-1]:
-            assert (await worker.peek(check, soon())).remaining == LIMIT - 7
+            left = (await worker.peek(check, soon())).remaining
+            assert left == LIMIT - 14, "the repeat took what had been given back"
 
 
 async def test_memory_is_not_trusted_while_the_word_of_resets_can_not_be_heard() -> None:

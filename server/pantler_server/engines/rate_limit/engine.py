@@ -133,16 +133,19 @@ class RateLimitEngine:
             if is_denied(checks, remembered):
                 found = [one or SKIPPED for one in remembered]
                 return list(map(_counted, checks, found))
+        taken: list[tuple[Sequence[Check], Sequence[Decision]]] = []
         decisions: dict[Check, Decision] = {}
         try:
             for group in self._groups(checks):
                 found = await self._acquire_group(group, request_id, deadline)
                 decisions.update(zip(group, found, strict=True))
                 if is_denied(group, found):
-                    await self._give_back(decisions, group, request_id, deadline)
+                    by_redis = all(one.source is Source.REDIS for one in found)
+                    await self._give_back(taken, request_id, deadline, is_known=by_redis)
                     break
+                taken.append((group, found))
         except ServiceError:
-            await self._give_back(decisions, (), request_id, deadline)
+            await self._give_back(taken, request_id, deadline, is_known=False)
             raise
         return [_counted(check, decisions.get(check, SKIPPED)) for check in checks]
 
@@ -232,28 +235,40 @@ class RateLimitEngine:
 
     async def _give_back(
         self,
-        decisions: Mapping[Check, Decision],
-        denied: Sequence[Check],
+        taken: Sequence[tuple[Sequence[Check], Sequence[Decision]]],
         request_id: str,
         deadline: float,
+        *,
+        is_known: bool,
     ) -> None:
-        """Gives back what other groups took before this one was denied. With a request id once,
-        however often the call is repeated."""
-        back_id = f"{request_id}\0back" if request_id else ""
-        for check, decision in decisions.items():
-            if check in denied or not decision.allowed:
-                continue
-            if decision.source is Source.FALLBACK:
-                self._local.give_back(check, decision.slot)
-                continue
-            request = scripts.acquire(
-                check, self._clock, action="refund", slot=decision.slot, request_id=back_id
-            )
+        """Gives back what groups took before one was denied, or failed.
+
+        If Redis denied it and knows that by the request id (`is_known`), a repeat comes here again,
+        and gives back no more. Otherwise a repeat may be allowed, and must not get the answers by
+        which a group took what is given back here: they are forgotten first.
+        """
+        back_id = f"{request_id}\0back" if request_id and is_known else ""
+        for group, decisions in taken:
             try:
-                await self._store.call(request, deadline)
+                if request_id and not is_known:
+                    await self._store.call(scripts.forget_answer(group[0], request_id), deadline)
+                for check, decision in zip(group, decisions, strict=True):
+                    if decision.allowed:
+                        await self._give_one_back(check, decision, back_id, deadline)
             except ServiceError as error:
-                metrics.NOT_GIVEN_BACK.inc()
-                log.warning("permits not given back", subject=check.subject, error=str(error))
+                metrics.NOT_GIVEN_BACK.inc(len(group))
+                log.warning("permits not given back", error=str(error))
+
+    async def _give_one_back(
+        self, check: Check, decision: Decision, back_id: str, deadline: float
+    ) -> None:
+        if decision.source is Source.FALLBACK:
+            self._local.give_back(check, decision.slot)
+            return
+        request = scripts.acquire(
+            check, self._clock, action="refund", slot=decision.slot, request_id=back_id
+        )
+        await self._store.call(request, deadline)
 
     async def _ask(
         self, checks: Sequence[Check], make: Callable[[], Request], deadline: float
@@ -305,7 +320,8 @@ class RateLimitEngine:
             case OnUnavailable.LOCAL:
                 return self._local.decide(check, self._workers.count, take=take)
             case OnUnavailable.OPEN:
-                slot = local.SLOT + _new_slot(check) if _new_slot(check) else ""
+                slot = _new_slot(check)
+                slot = local.SLOT + slot if slot else ""
                 remaining = check.limit.rule.capacity
                 return Decision(True, remaining, slot=slot, source=Source.FALLBACK)
         return Decision(False, 0, RETRY_US, source=Source.FALLBACK)

@@ -9,7 +9,7 @@ from time import time
 from pantler_server.core.rate_limit import BUCKETS, Algorithm
 from pantler_server.engines.rate_limit import keys
 from pantler_server.engines.rate_limit.model import Check, Decision
-from pantler_server.store.request import Argument, Request, Script
+from pantler_server.store.request import Argument, Request, Script, pack
 from pantler_server.store.store import Store
 
 _ACQUIRE = {
@@ -73,6 +73,13 @@ def acquire_all(
     return _ACQUIRE_ALL.request(
         slot_of(checks[0]), places, arguments, checks[0].subject, repeatable=bool(request_id)
     )
+
+
+def forget_answer(check: Check, request_id: str) -> Request:
+    """Lets the id of a request whose first check is this one be used as if for the first time."""
+    place = keys.answer(check.place, check.limit.kind, request_id)
+    command = pack("DEL", place)
+    return Request(slot_of(check), (command,), check.subject, repeatable=True)
 
 
 def reset(check: Check) -> Request:
