@@ -453,3 +453,12 @@ async def test_a_rule_without_slots_is_refused(client: pantler.AsyncClient, subj
     with pytest.raises(ValueError, match="'api' is not of concurrency"):
         async with client.slot(subject, "api"):
             pass
+    assert (await client.peek(subject, "api", cost=10)).allowed, "nothing was taken"
+
+
+async def test_a_slot_is_good_for_one_block(client: pantler.AsyncClient, subject: str) -> None:
+    slot = client.slot(subject, "two")
+    async with slot:
+        with pytest.raises(RuntimeError, match="good for one block"):
+            async with slot:
+                pass

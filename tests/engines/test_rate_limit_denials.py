@@ -1,12 +1,14 @@
 """What a worker remembers of denials: a flood of them costs Redis nothing, and is over in time."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from pantler_server.core.config import Settings
 from pantler_server.core.rate_limit import Algorithm, Rule
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
-from pantler_server.engines.rate_limit.model import Decision, Source
+from pantler_server.engines.rate_limit.limit import Limit
+from pantler_server.engines.rate_limit.model import Check, Decision, Source
 from pantler_server.store.request import pack
 from pantler_server.store.store import Store
 
@@ -31,7 +33,7 @@ async def test_denied_again_without_redis(
     for algorithm in Algorithm:
         check = a_check(LONG[algorithm], 10)
         await limits.acquire(check, "", deadline())
-        denied = await limits.acquire(costing(check, 2), "", deadline())
+        await limits.acquire(costing(check, 2), "", deadline())
         before = await commands(store, deadline())
         found = [await limits.acquire(costing(check, n), "", deadline()) for n in (2, 3, 10)]
         if algorithm is Algorithm.CONCURRENCY:
@@ -39,7 +41,10 @@ async def test_denied_again_without_redis(
             continue
         assert {one.source for one in found} == {Source.MEMORY}
         assert not any(one.allowed for one in found)
-        assert all(0 < one.retry_us <= denied.retry_us + 1_000_000 for one in found)
+        for cost, one in zip((2, 3, 10), found, strict=True):
+            enough_us = (await limits.peek(costing(check, cost), deadline())).retry_us
+            assert enough_us <= one.retry_us + 1_000_000, "an hour's part passes meanwhile"
+            assert one.retry_us <= one.reset_us + 1
         # Workers say every second that they are there; nothing else runs a script.
         assert await commands(store, deadline()) - before <= 4
         less = await limits.acquire(costing(check, 1), "", deadline())
@@ -102,3 +107,28 @@ async def test_a_reload_forgets_all(
     assert limits._denials.find(check) is not None
     limits.apply(rate_limit_settings)
     assert limits._denials.find(check) is None
+
+
+async def test_a_denial_of_a_rule_as_it_was_is_not_for_the_rule_as_it_is(
+    limits: RateLimitEngine, deadline: Deadline
+) -> None:
+    """Also if it was on its way during the reload, or its call went by the former rule."""
+    before = a_check(replace(LONG[Algorithm.SLIDING_WINDOW_LOG], name="reloaded"), 10)
+    await limits.acquire(before, "", deadline())
+    await limits.acquire(before, "", deadline())
+    now = Check(Limit(replace(before.limit.rule, limit=30)), before.subject, 10)
+    assert now.place == before.place
+    assert (await limits.acquire(now, "", deadline())).allowed
+
+
+@pytest.mark.parametrize("algorithm", set(Algorithm) - {Algorithm.CONCURRENCY})
+async def test_a_greater_cost_is_told_a_time_that_is_enough(
+    algorithm: Algorithm, limits: RateLimitEngine, deadline: Deadline
+) -> None:
+    check = a_check(Rule(algorithm, 10, 600), 10)
+    await limits.acquire(check, "", deadline())
+    await limits.acquire(costing(check, 1), "", deadline())
+    denied = await limits.acquire(costing(check, 8), "", deadline())
+    assert denied.source is Source.MEMORY
+    await asyncio.sleep(denied.retry_us / 1e6)
+    assert (await limits.acquire(costing(check, 8), "", deadline())).allowed

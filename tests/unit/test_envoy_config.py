@@ -75,7 +75,7 @@ def problems(load: Load, text: str) -> list[str]:
         (
             "unit: minute",
             "unit: year\n          unit_multiplier: 2",
-            "11: descriptors.0.rate_limit.unit_multiplier: must be 1 ms to 366 days",
+            "11: descriptors.0.rate_limit.unit_multiplier: must be set, to 1 ms to 366 days",
         ),
         (
             "unit: minute",

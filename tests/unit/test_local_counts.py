@@ -1,5 +1,7 @@
 """What one worker allows by its own count."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,8 @@ def test_a_worker_allows_its_share_in_any_window(algorithm: Algorithm) -> None:
             taken: list[tuple[int, int]] = []
             for pause_us, cost in steps:
                 now[0] += pause_us
-                if counts.decide(a_check(algorithm, cost), workers, take=True).allowed:
+                slot = f"{len(taken)}.{cost}" if algorithm is Algorithm.CONCURRENCY else ""
+                if counts.decide(a_check(algorithm, cost), workers, slot, take=True).allowed:
                     taken.append((now[0], cost))
         share = 20 // workers
         most = 2 * share if algorithm in BUCKETS else share  # a bucket also fills in a window
@@ -77,7 +80,7 @@ def test_a_rule_of_the_calendar_counts_for_as_long_as_its_period(clock: list[int
     assert counts.decide(check, 1, take=True).allowed
     clock[0] += 3_599_000_000
     assert not counts.decide(check, 1, take=True).allowed
-    clock[0] += 60_000_000
+    clock[0] += 600_000_000
     assert counts.decide(check, 1, take=True).allowed
 
 
@@ -86,7 +89,7 @@ def test_what_is_given_back_can_be_taken_again(algorithm: Algorithm, clock: list
     counts = LocalCounts()
     whole, part = a_check(algorithm, 20), a_check(algorithm, 7)
     assert counts.decide(whole, 1, take=True).allowed
-    counts.give_back(part, "")
+    assert counts.give_back(part, "")
     assert counts.decide(part, 1, take=False).remaining == 7
     assert counts.decide(part, 1, take=True).allowed
     assert not counts.decide(a_check(algorithm), 1, take=True).allowed
@@ -102,3 +105,30 @@ def test_only_so_many_subjects_are_counted(
         assert counts.decide(Check(limit, str(number), 1), 1, take=True).allowed
     assert not counts.decide(Check(limit, "3", 1), 1, take=True).allowed
     assert counts.decide(Check(limit, "0", 1), 1, take=True).allowed, "it was used least lately"
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_rule_that_is_reloaded_counts_on(algorithm: Algorithm, clock: list[int]) -> None:
+    counts = LocalCounts()
+    rule = Rule(algorithm, 20, WINDOW_MS, name="api")
+    for limit, left in ((20, 15), (6, 1), (10, 5)):
+        check = Check(Limit(replace(rule, limit=limit)), "user", 5 if limit == 20 else 1)
+        decision = counts.decide(check, 1, f"{limit}.5", take=limit == 20)
+        # A bucket that was full is as full as it can be; that is no more than the rule allows.
+        assert decision.remaining == left or (algorithm in BUCKETS and decision.remaining <= limit)
+
+
+def test_a_worker_that_comes_takes_its_share_from_the_others(clock: list[int]) -> None:
+    for algorithm in set(Algorithm) - BUCKETS:
+        counts = LocalCounts()
+        assert counts.decide(a_check(algorithm, 8), 2, "a.8", take=True).remaining == 2
+        assert counts.decide(a_check(algorithm, 1), 4, "b.1", take=True).remaining == 0
+
+
+def test_each_worker_allows_one_at_once_of_an_even_pace(clock: list[int]) -> None:
+    counts = LocalCounts()
+    check = a_check(Algorithm.GCRA, burst=1)
+    assert counts.decide(check, 4, take=True).allowed
+    denied = counts.decide(check, 4, take=True)
+    assert not denied.allowed
+    assert denied.retry_us == WINDOW_MS * 1000 // 5

@@ -41,11 +41,15 @@ class Permits:
         self._cost = cost
         self._wait_s = wait.total_seconds()
         self._needs_slot = needs_slot
+        self._entered = False
         self._asked_at = 0.0
         self._keeping: asyncio.Task[None] | None = None
         self._lost: SlotNotHeld | None = None
 
     async def __aenter__(self) -> Decision:
+        if self._entered:
+            raise RuntimeError("this is good for one block: call slot() for each")
+        self._entered = True
         decision = await self._acquire_in_time()
         if decision.slot_id:
             block = asyncio.current_task()
@@ -54,6 +58,7 @@ class Permits:
             self._slot_id = decision.slot_id
             self._keeping = asyncio.create_task(self._keep(decision.slot_expires_after))
         elif self._needs_slot and not decision.shadow:
+            await self._calls.refund(self._subject, self._rule, cost=self._cost)
             raise ValueError(f"the rule {self._rule!r} is not of concurrency: it has no slots")
         return decision
 
@@ -127,7 +132,7 @@ class Permits:
         self._block.cancel()
 
     async def _renew(self) -> float:
-        """For how many seconds the slot is held then; the rule may have been configured anew."""
+        """For how many seconds the slot is held then: the rule's window may be another by now."""
         held = await self._calls.renew_slot(self._subject, self._rule, self._slot_id)
         return held.total_seconds()
 

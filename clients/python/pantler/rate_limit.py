@@ -77,8 +77,8 @@ class RateLimitCalls(Connection):
     async def refund(
         self, subject: str, rule: str | RateLimitRule, *, cost: int = 1, request_id: str = ""
     ) -> RefundResult:
-        """Gives permits back that were taken and not used. What was forgotten already, as its
-        window is over, is not given back twice. `request_id` as in `acquire`, but another one."""
+        """Gives permits back that were taken and not used. Once their window is over, it gives back
+        what was taken in the next. `request_id` as in `acquire`, but another one."""
         request = rate_limit_pb2.RefundRequest(
             subject=subject,
             cost=cost,

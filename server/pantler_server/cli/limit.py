@@ -208,8 +208,8 @@ def _print_table(answer: "rate_limit_pb2.ListRulesResponse") -> None:
     from rich.table import Column, Table
 
     name = Column("rule", overflow="fold")  # a long one is still shown as a whole
-    titles = ("algorithm", "limit", "window", "burst", "shadow", "without Redis")
-    table = Table(name, *titles, box=None)
+    titles = ("limit", "window", "burst", "shadow", "without Redis")
+    table = Table(name, Column("algorithm", no_wrap=True), *titles, box=None)
     for one in answer.rules:
         facts = rule_as_json(one.rule)
         window = short(one.rule.window)

@@ -31,14 +31,14 @@ BAR_CHARACTERS = 20
 
 
 def watch(
+    subjects: Annotated[
+        list[str], typer.Argument(metavar="SUBJECT...", help="Whose permits: user:42.")
+    ],
     rule: Annotated[
         str,
         typer.Argument(
             metavar="RULE", help="The name of a rule; `pantler limit rules` lists them."
         ),
-    ],
-    subjects: Annotated[
-        list[str], typer.Argument(metavar="SUBJECT...", help="Whose permits: user:42.")
     ],
     interval: Annotated[str, typer.Option(help="How often to look: 200ms, 2s.")] = "500ms",
     address: Address = DEFAULT_ADDRESS,

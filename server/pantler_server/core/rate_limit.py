@@ -69,7 +69,7 @@ class Rule:
             yield "limit", f"must be 1 to {most} for {self.algorithm}, not {self.limit}"
         if self.calendar is None:
             if not 1 <= self.window_ms <= MAX_WINDOW_MS:
-                yield "window", "must be 1 ms to 366 days"
+                yield "window", "must be set, to 1 ms to 366 days"
             if self.time_zone:
                 yield "time_zone", "is of use only with calendar"
         elif self.algorithm is not Algorithm.FIXED_WINDOW:

@@ -37,13 +37,16 @@ class RateLimitRule(BaseModel):
 
     @model_validator(mode="after")
     def _holds_together(self) -> "RateLimitRule":
+        problems = list(self.rule("").problems())
+        if self.window % MILLISECOND:
+            problems.append(("window", "must be in whole milliseconds"))
         wrong = [
             InitErrorDetails(
                 type=PydanticCustomError("value_error", "{message}", {"message": message}),
                 loc=(field,),
                 input=None,
             )
-            for field, message in self.rule("").problems()
+            for field, message in problems
         ]
         if wrong:
             raise ValidationError.from_exception_data("RateLimitRule", wrong)

@@ -221,6 +221,13 @@ class Store:
         if {link.run_id for link in now} != {link.run_id for link in links}:
             raise self._unavailable()
 
+    def heard(self, slot: int) -> int | None:
+        """A number that grows whenever the primary of a slot sends something; None while there is
+        no connection to it."""
+        node = self.topology.primary(slot)
+        link = None if node is None else node.pick()
+        return None if link is None else link.heard
+
     async def settle(self, slots: Iterable[int], deadline: float) -> None:
         """Welcomes the primaries of slots, where they have changed, without another request."""
         await self._welcome_all(set(slots), deadline)

@@ -134,8 +134,8 @@ class RateLimitServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Refund(self, request, context):
-        """Refund gives permits back that were taken and not used. What was forgotten already, since its
-        window is over, is not given back twice. Slots are released instead.
+        """Refund gives permits back that were taken and not used. It does not know which Acquire they are of: once
+        their window is over, it gives back what was taken in the next one. Slots are released instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

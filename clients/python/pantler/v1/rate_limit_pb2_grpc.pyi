@@ -60,8 +60,8 @@ class RateLimitServiceStub:
     Reset: _grpc.UnaryUnaryMultiCallable[_rate_limit_pb2.ResetRequest, _rate_limit_pb2.ResetResponse]
     """Reset forgets what a subject has taken. Slots are then held by nobody."""
     Refund: _grpc.UnaryUnaryMultiCallable[_rate_limit_pb2.RefundRequest, _rate_limit_pb2.RefundResponse]
-    """Refund gives permits back that were taken and not used. What was forgotten already, since its
-    window is over, is not given back twice. Slots are released instead.
+    """Refund gives permits back that were taken and not used. It does not know which Acquire they are of: once
+    their window is over, it gives back what was taken in the next one. Slots are released instead.
     """
     RenewSlot: _grpc.UnaryUnaryMultiCallable[_rate_limit_pb2.RenewSlotRequest, _rate_limit_pb2.RenewSlotResponse]
     """RenewSlot lets a slot be held for the rule's window from now on. ABORTED with reason
@@ -106,8 +106,8 @@ class RateLimitServiceAsyncStub(RateLimitServiceStub):
     Reset: _aio.UnaryUnaryMultiCallable[_rate_limit_pb2.ResetRequest, _rate_limit_pb2.ResetResponse]  # type: ignore[assignment]
     """Reset forgets what a subject has taken. Slots are then held by nobody."""
     Refund: _aio.UnaryUnaryMultiCallable[_rate_limit_pb2.RefundRequest, _rate_limit_pb2.RefundResponse]  # type: ignore[assignment]
-    """Refund gives permits back that were taken and not used. What was forgotten already, since its
-    window is over, is not given back twice. Slots are released instead.
+    """Refund gives permits back that were taken and not used. It does not know which Acquire they are of: once
+    their window is over, it gives back what was taken in the next one. Slots are released instead.
     """
     RenewSlot: _aio.UnaryUnaryMultiCallable[_rate_limit_pb2.RenewSlotRequest, _rate_limit_pb2.RenewSlotResponse]  # type: ignore[assignment]
     """RenewSlot lets a slot be held for the rule's window from now on. ABORTED with reason
@@ -179,8 +179,8 @@ class RateLimitServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rate_limit_pb2.RefundRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rate_limit_pb2.RefundResponse, _abc.Awaitable[_rate_limit_pb2.RefundResponse]]:
-        """Refund gives permits back that were taken and not used. What was forgotten already, since its
-        window is over, is not given back twice. Slots are released instead.
+        """Refund gives permits back that were taken and not used. It does not know which Acquire they are of: once
+        their window is over, it gives back what was taken in the next one. Slots are released instead.
         """
 
     @_abc_1.abstractmethod

@@ -21,17 +21,22 @@ from typing import NamedTuple
 
 from moka_py import Moka
 
+from pantler_server.core.rate_limit import BUCKETS, Algorithm
 from pantler_server.engines.rate_limit import keys
+from pantler_server.engines.rate_limit.limit import Limit
 from pantler_server.engines.rate_limit.model import Check, Decision, Source
 from pantler_server.store.store import Store
 from pantler_server.store.subscription import Subscription
 
 SURE_S = 1.0  # how long a reset may stay unheard of, at most
 MAX_DENIALS = 50_000  # some 400 B each: 20 MB
+LONGEST_S = 86_400.0  # so that a subject that is asked for no more is forgotten some day
 NUMBERS = 1024  # subjects that share one are forgotten together, for the one moment that it counts
 
 
 class _Denied(NamedTuple):
+    limit: Limit
+    """The one in force: another is for another rule, or was before a reload."""
     cost: int
     until: float
     """Times of the event loop: for how long it holds for sure, …"""
@@ -60,7 +65,7 @@ class Denials:
     def find(self, check: Check) -> Decision | None:
         """What would be decided again; None if Redis is to be asked."""
         denied = self._denied.get(check.place)
-        if denied is None or check.cost < denied.cost:
+        if denied is None or denied.limit is not check.limit or check.cost < denied.cost:
             return None
         now = self._loop.time()
         if now >= denied.until or now - self._subscription.sure_at > SURE_S:
@@ -68,7 +73,7 @@ class Denials:
         return Decision(
             False,
             denied.remaining,
-            int((denied.retry_at - now) * 1e6) + 1,
+            int((_retry_at(check, denied) - now) * 1e6) + 1,
             int((denied.reset_at - now) * 1e6) + 1,
             source=Source.MEMORY,
         )
@@ -84,13 +89,14 @@ class Denials:
         now = self._loop.time()
         retry_s = decision.retry_us / 1e6
         denied = _Denied(
+            check.limit,
             check.cost,
             asked_at + retry_s,
             now + retry_s,
             now + decision.reset_us / 1e6,
             decision.remaining,
         )
-        self._denied.set(check.place, denied, ttl=retry_s)
+        self._denied.set(check.place, denied, ttl=min(retry_s, LONGEST_S))
 
     def forget(self, place: bytes) -> None:
         """Permits were given back."""
@@ -101,3 +107,14 @@ class Denials:
         """Rules have changed, or words of resets may have been lost."""
         self._cleared += 1
         self._denied.clear()
+
+
+def _retry_at(check: Check, denied: _Denied) -> float:
+    """When as much is there for sure, if nobody else takes permits."""
+    rule = check.limit.rule
+    if check.cost == denied.cost or rule.algorithm is Algorithm.FIXED_WINDOW:
+        return denied.retry_at
+    if rule.algorithm in BUCKETS:
+        more = check.cost - denied.cost
+        return denied.retry_at + more * check.limit.window_us / rule.limit / 1e6
+    return denied.reset_at

@@ -13,9 +13,9 @@ class Limit:
     it, if not by its name."""
 
     __slots__ = (
-        "_beginning",
         "_span",
         "_zone",
+        "beginning",
         "kind",
         "near_from",
         "outcomes",
@@ -32,13 +32,15 @@ class Limit:
         length = f"{rule.calendar}:{rule.time_zone}" if rule.calendar else str(rule.window_ms)
         kind = f"{rule.algorithm}:{length}"
         # Names have no "=", so a rule without one can't take the place of one that has.
-        self._beginning = keys.beginning(rule.name or f"={kind}:{rule.limit}:{rule.burst}")
+        self.beginning = keys.beginning(rule.name or f"={kind}:{rule.limit}:{rule.burst}")
+        if rule.algorithm is Algorithm.CONCURRENCY:
+            kind = rule.algorithm  # slots know when they expire: those of another window are held
         self.kind = kind.encode()
         self._zone = time_zone(rule.time_zone)
         self._span = Span(0, 0)
 
     def place(self, subject: str) -> bytes:
-        return keys.state(self._beginning, subject, self.kind)
+        return keys.state(self.beginning, subject, self.kind)
 
     def span(self, unix_us: int) -> Span:
         """The period of the calendar at a time; of no use to a rule with a window."""

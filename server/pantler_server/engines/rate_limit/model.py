@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
+from uuid import uuid4
 
+from pantler_server.core.rate_limit import Algorithm
 from pantler_server.engines.rate_limit.limit import Limit
 
 
@@ -55,3 +57,11 @@ def is_denied(checks: Sequence[Check], decisions: Sequence[Decision | None]) -> 
         decision is not None and not decision.allowed and not check.limit.rule.shadow
         for check, decision in zip(checks, decisions, strict=True)
     )
+
+
+def new_slot(check: Check, beginning: str = "") -> str:
+    """What tells a slot from all others, with how many permits it holds, as concurrency.lua wants
+    it; empty where there are no slots."""
+    if check.limit.rule.algorithm is not Algorithm.CONCURRENCY:
+        return ""
+    return f"{beginning}{uuid4().hex}.{check.cost}"

@@ -67,19 +67,17 @@ def acquire_all(
             slot,
         )
     if request_id:
-        first = checks[0]
-        places.append(keys.answer(first.place, first.limit.kind, request_id))
+        places.append(_answer_to_all(checks, request_id))
         arguments[1] = _fingerprint("all", checks)
     return _ACQUIRE_ALL.request(
         slot_of(checks[0]), places, arguments, checks[0].subject, repeatable=bool(request_id)
     )
 
 
-def forget_answer(check: Check, request_id: str) -> Request:
-    """Lets the id of a request whose first check is this one be used as if for the first time."""
-    place = keys.answer(check.place, check.limit.kind, request_id)
-    command = pack("DEL", place)
-    return Request(slot_of(check), (command,), check.subject, repeatable=True)
+def forget_answer(checks: Sequence[Check], request_id: str) -> Request:
+    """Lets the id of an `acquire_all` be used as if for the first time."""
+    command = pack("DEL", _answer_to_all(checks, request_id))
+    return Request(slot_of(checks[0]), (command,), checks[0].subject, repeatable=True)
 
 
 def reset(check: Check) -> Request:
@@ -108,6 +106,16 @@ def decision(check: Check, answer: bytes) -> Decision:
     return Decision(allowed == 1, remaining, retry_us, reset_us, slot)
 
 
+def _answer_to_all(checks: Sequence[Check], request_id: str) -> bytes:
+    """In the place of the same check, whatever their order."""
+    first = min(checks, key=_place)
+    return keys.answer(first.place, first.limit.kind, request_id)
+
+
+def _place(check: Check) -> bytes:
+    return check.place
+
+
 def _numbers(check: Check, clock: Clock) -> bytes:
     limit = check.limit
     rule, first, second = limit.rule, 0, 0
@@ -124,5 +132,5 @@ def _fingerprint(action: str, checks: Sequence[Check]) -> bytes:
     are called, so that a reload makes no other request of one."""
     said = [action]
     for check in checks:
-        said += (check.limit.rule.name, check.subject, str(check.cost))
+        said += (check.limit.beginning.decode(), check.subject, str(check.cost))
     return blake2b("\0".join(said).encode(), digest_size=8).digest()

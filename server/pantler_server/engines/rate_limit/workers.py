@@ -15,14 +15,14 @@ LATELY_MS = 5000  # a worker that was silent for so long is gone
 
 
 class Workers:
-    """`count` is how many were last seen, this one among them. `start` before use, `stop` after
-    it."""
+    """`count` is how many were last seen, this one among them; before the first look, `at_first`.
+    `start` before use, `stop` after it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, at_first: int) -> None:
         self._store = store
         self._request = scripts.seen(token_hex(8), LATELY_MS)
         self._task: asyncio.Task[None] | None = None
-        self.count = 1
+        self.count = at_first
 
     def start(self) -> None:
         self._task = background.start(self._keep_seen(), "workers seen")

@@ -11,6 +11,9 @@ local function gcra(key, now, action, cost, limit, window, burst)
   local state = redis.call('GET', key)
   if state then
     local arrival, part = struct.unpack('<I8d', state)
+    if part > limit then  -- of a greater limit, before the rule was changed
+      part = limit
+    end
     ahead = (arrival - now) * limit + part
     if ahead < 0 then
       ahead = 0

@@ -4,6 +4,7 @@
 -- Source: "How we built rate limiting capable of scaling to millions of domains", Cloudflare, 2017.
 -- Error: right to two permits if those of the bucket before came evenly. In no bucket more than `limit`; within
 --   the length of a window less than 2 * limit. What came early in the bucket before counts for too long.
+--   Beyond 2^53 for limit * window (us) sums are rounded, by one part in 10^15.
 -- Expiry: 1 s after nothing counts any more, at most 2 windows.
 local function sliding_window_counter(key, now, action, cost, limit, window)
   local start, before, count = now - now % window, 0, 0
@@ -24,8 +25,14 @@ local function sliding_window_counter(key, now, action, cost, limit, window)
     local at
     if count <= free then  -- once enough of the bucket before has left the window
       at = start + math.ceil(window - (free - count) * window / before)
+      if before * (window - (at - start)) > (free - count) * window then  -- rounded down, beyond 2^53
+        at = at + 1
+      end
     else  -- once enough of this one has
       at = start + window + math.max(0, math.ceil(window - free * window / count))
+      if count * (2 * window - (at - start)) > free * window then
+        at = at + 1
+      end
     end
     retry_us = at - now
   end
