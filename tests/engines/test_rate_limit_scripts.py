@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pantler_server.core.calendar import Period
-from pantler_server.core.rate_limit import BUCKETS, Algorithm, Rule
+from pantler_server.core.rate_limit import (
+    BUCKETS,
+    LISTED,
+    MAX_FILL_MS,
+    MAX_LIMIT,
+    MAX_LISTED,
+    MAX_WINDOW_MS,
+    Algorithm,
+    Rule,
+)
 from pantler_server.engines.rate_limit import scripts
 from pantler_server.engines.rate_limit.limit import Limit
 from pantler_server.engines.rate_limit.model import Check
@@ -242,3 +251,37 @@ def test_a_clock_that_steps_back_gives_nothing_away(
     for step in range(8):
         redis.now = START_US - back_us + back_us * step // 7
         assert not redis.answer(one, "take").allowed
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+@pytest.mark.parametrize(
+    ("limit", "window_ms", "burst"),
+    [
+        (MAX_LIMIT, 1, 0),
+        (MAX_LIMIT, MAX_WINDOW_MS, 0),
+        (1, MAX_WINDOW_MS, 0),
+        (1, MAX_WINDOW_MS, 100),
+        (MAX_LIMIT, MAX_WINDOW_MS, MAX_LIMIT),
+        (MAX_LIMIT // 100, MAX_WINDOW_MS, MAX_LIMIT),
+        (MAX_LIMIT, MAX_WINDOW_MS, 1),
+    ],
+)
+def test_the_largest_numbers_are_counted_too(
+    algorithm: Algorithm, limit: int, window_ms: int, burst: int, redis: Redis
+) -> None:
+    limit = min(limit, MAX_LISTED) if algorithm in LISTED else limit
+    rule = Rule(algorithm, limit, window_ms, burst if algorithm in BUCKETS else 0)
+    assert not list(rule.problems())
+    check = a_check(rule, rule.capacity)
+    redis.now = START_US
+    slot = f"slot.{check.cost}" if algorithm is Algorithm.CONCURRENCY else ""
+    taken = redis.answer(check, "take", slot)
+    assert taken.allowed
+    assert taken.remaining == 0
+    assert 0 < taken.reset_us <= (MAX_FILL_MS + MAX_WINDOW_MS) * 1000
+    denied = redis.answer(check, "take", slot)
+    assert not denied.allowed
+    assert 0 < denied.retry_us <= denied.reset_us
+    redis.now += denied.retry_us
+    assert redis.answer(check, "peek").allowed
+    assert redis.expires(check)
