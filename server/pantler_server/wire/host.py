@@ -1,8 +1,8 @@
 """The gRPC server of a worker: Pantler's services, health and reflection on one shared port."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
@@ -13,6 +13,9 @@ from pantler_server.core import background
 from pantler_server.core.config import Settings
 from pantler_server.wire.gate import Gate
 from pantler_server.wire.methods import Method
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 METRICS_INTERVAL_S = 0.5  # well below any interval at which Prometheus scrapes
 KEEPALIVE_MIN_MS = 10_000  # clients may ping this often; gRPC's default of 5 min breaks their calls
@@ -28,6 +31,7 @@ class GrpcHost:
         )
         self._gate = Gate()
         self._methods: list[Method] = []
+        self._handlers: dict[str, Handler] = {}
         self._metrics_task: asyncio.Task[None] | None = None
         self._names: list[str] = []
         self._health = health.aio.HealthServicer()
@@ -38,15 +42,14 @@ class GrpcHost:
             method.name: Method(method, getattr(servicer, method.name), self._settings, self._gate)
             for method in service.methods
         }
-        generic = grpc.method_handlers_generic_handler(
-            service.full_name, {name: method.handler() for name, method in methods.items()}
-        )
+        for name, method in methods.items():
+            self._handlers[f"/{service.full_name}/{name}"] = method.handler()
         self._methods.extend(methods.values())
-        self._server.add_generic_rpc_handlers((generic,))
         self._names.append(service.full_name)
 
     async def start(self) -> None:
         """Opens the port. Raises OSError if it is taken."""
+        self._server.add_generic_rpc_handlers((_ByName(self._handlers),))
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -91,6 +94,17 @@ class GrpcHost:
     def _flush_metrics(self) -> None:
         for method in self._methods:
             method.flush_metrics()
+
+
+class _ByName(grpc.GenericRpcHandler):
+    """The handlers of all services: grpc asks one after the other, and looks up each call here at
+    once."""
+
+    def __init__(self, handlers: "Mapping[str, Handler]") -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        return self._handlers.get(handler_call_details.method)
 
 
 def _options(settings: Settings) -> Sequence[tuple[str, Any]]:
