@@ -29,6 +29,13 @@ HOUR_MS = 3_600_000
 LIMIT = 30
 
 MODES: list[OnUnavailable | None] = [None, *OnUnavailable]
+# The others go the same way through the engine, and are run with the slow tests.
+ALGORITHMS = [
+    one
+    if one in (Algorithm.GCRA, Algorithm.CONCURRENCY)
+    else pytest.param(one, marks=pytest.mark.slow)
+    for one in Algorithm
+]
 
 
 @asynccontextmanager
@@ -83,7 +90,7 @@ async def until_redis_decides(worker: RateLimitEngine, seconds: float = 20.0) ->
                 await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("algorithm", Algorithm)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_a_repeat_after_a_lost_reply_takes_once(algorithm: Algorithm) -> None:
     async with (
         ValkeyServer() as redis,
@@ -126,7 +133,7 @@ async def test_without_a_request_id_a_lost_reply_is_said_to_be_unknown() -> None
         assert (await worker.peek(check, soon())).remaining == LIMIT - 10, "it was taken"
 
 
-@pytest.mark.parametrize("algorithm", Algorithm)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_what_is_allowed_while_redis_is_away(algorithm: Algorithm) -> None:
     async with ValkeyServer() as redis, workers_over(3, url=redis.url) as workers:
         before = {mode: await allowed_by(workers, a_check(algorithm, mode), 5) for mode in MODES}

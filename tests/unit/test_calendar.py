@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pantler_server.core.calendar import Period, span_at, time_zone
 
@@ -28,6 +28,7 @@ def unix_us(zone: str, year: int, month: int, day: int, hour: int = 0, minute: i
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("period", Period)
 def test_each_time_is_in_one_span_and_spans_meet(period: Period, zone: str) -> None:
+    @settings(max_examples=30)  # for each period and zone
     @given(TIMES)
     def run(now: int) -> None:
         span = span_at(period, time_zone(zone), now)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pantler_server.core.calendar import Period
 from pantler_server.core.rate_limit import BUCKETS, Algorithm, Rule
@@ -32,6 +32,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 20_000_000), st.integers(1, 6)), max_s
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_a_worker_allows_its_share_in_any_window(algorithm: Algorithm) -> None:
+    @settings(max_examples=50)
     @given(STEPS, st.integers(1, 5))
     def run(steps: list[tuple[int, int]], workers: int) -> None:
         with pytest.MonkeyPatch.context() as patch:

@@ -141,6 +141,9 @@ async def test_refund_and_reset_give_back(limits: Any, subject: str) -> None:
     back = await limits.Refund(pb.RefundRequest(subject=subject, rule_name="daily", cost=2))
     assert (back.limit, back.remaining) == (3, 2)
     assert back.reset_after.ToSeconds() > 0
+    whole = pb.RefundRequest(subject=subject, rule_name="daily", cost=100)
+    assert (await limits.Refund(whole)).remaining == 3, "of a rule that has been lowered, say"
+    assert (await limits.Acquire(ask)).allowed
     await limits.Reset(pb.ResetRequest(subject=subject, rule_name="daily"))
     assert (await limits.Acquire(ask)).allowed
 

@@ -9,7 +9,7 @@ from pantler.v1 import rate_limit_pb2
 
 from pantler_server.core.calendar import Period
 from pantler_server.core.errors import FieldViolation
-from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
+from pantler_server.core.rate_limit import MAX_LIMIT, Algorithm, OnUnavailable, Rule
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.limit import Limit, inline
 from pantler_server.engines.rate_limit.model import Check, Decision, Source, is_denied
@@ -73,10 +73,7 @@ def check(request: _HasSubject, engine: RateLimitEngine, path: str = "") -> Chec
     if not validate.is_key(request.subject):
         violations.append(validate.key_violation(request.subject, f"{path}subject"))
     limit = _limit(request, engine, path, violations)
-    cost = 1
-    if not isinstance(request, _WITHOUT_COST) and request.HasField("cost"):
-        cost = request.cost
-        _check_cost(cost, limit, path, violations)
+    cost = _cost(request, limit, path, violations)
     validate.refuse(violations)
     assert limit is not None
     return Check(limit, request.subject, cost)
@@ -180,12 +177,20 @@ def _inline(
     return limit
 
 
-def _check_cost(cost: int, limit: Limit | None, path: str, violations: validate.Violations) -> None:
-    if cost < 1:
+def _cost(
+    request: _HasSubject, limit: Limit | None, path: str, violations: validate.Violations
+) -> int:
+    """1 where there is none. A Refund may be of what the rule allowed before it was lowered."""
+    if isinstance(request, _WITHOUT_COST) or not request.HasField("cost"):
+        return 1
+    is_refund = isinstance(request, rate_limit_pb2.RefundRequest)
+    most = MAX_LIMIT if limit is None or is_refund else limit.rule.capacity
+    if request.cost < 1:
         violations.append(FieldViolation(f"{path}cost", "must be at least 1; Peek takes nothing"))
-    elif limit is not None and cost > limit.rule.capacity:
-        rule = f"must be at most {limit.rule.capacity}: the rule never has more permits at once"
+    elif request.cost > most:
+        rule = f"must be at most {most}: there are never more permits at once"
         violations.append(FieldViolation(f"{path}cost", rule))
+    return request.cost
 
 
 def acquire_response(check: Check, decision: Decision) -> rate_limit_pb2.AcquireResponse:

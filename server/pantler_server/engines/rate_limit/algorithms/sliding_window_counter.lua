@@ -21,7 +21,7 @@ local function sliding_window_counter(key, now, action, cost, limit, window)
   local free = limit - cost
   local allowed = before * left <= (free - count) * window
   local retry_us = 0
-  if not allowed then
+  if not allowed and action ~= 'refund' then
     local at
     if count <= free then  -- once enough of the bucket before has left the window
       at = start + math.ceil(window - (free - count) * window / before)

@@ -37,7 +37,7 @@ local function sliding_window_log(key, now, action, cost, limit, window)
   end
   local allowed = total - gone + cost <= limit
   local retry_us = 0
-  if not allowed then
+  if not allowed and action ~= 'refund' then
     local wanted = total + cost - limit
     local time = at(first_after(base, function(_, sum) return sum >= wanted end))
     retry_us = time + window - now
