@@ -264,6 +264,18 @@ async def test_an_unknown_rule_is_not_found(limits: Any, subject: str) -> None:
         assert details(error)["ErrorInfo"].metadata["rule_name"] == "nobody"
 
 
+async def test_names_that_are_too_long_are_cut_off_in_what_is_said(
+    limits: Any, subject: str
+) -> None:
+    long = "x" * 1_000_000
+    named = limits.Acquire(pb.AcquireRequest(subject=subject, rule_name=long))
+    await refused(named, grpc.StatusCode.NOT_FOUND, "RATE_LIMIT_RULE_UNKNOWN")
+    daily = {"algorithm": "ALGORITHM_FIXED_WINDOW", "limit": 1, "calendar": "CALENDAR_PERIOD_DAY"}
+    rule = ParseDict({**daily, "time_zone": long}, pb.RateLimitRule())
+    call = limits.Acquire(pb.AcquireRequest(subject=subject, rule=rule))
+    assert len((await violations(call))["rule.time_zone"]) < 200
+
+
 async def test_what_a_rule_can_not_do_is_refused(limits: Any, subject: str) -> None:
     for call, path in (
         (limits.Refund(pb.RefundRequest(subject=subject, rule_name="jobs")), "rule_name"),

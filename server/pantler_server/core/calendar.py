@@ -31,7 +31,7 @@ def time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name or "UTC")
     except (OSError, ValueError, KeyError):  # a folder of the database, a path, no such name
-        raise ValueError(f"{name!r} is not a time zone such as Europe/Berlin") from None
+        raise ValueError(f"{name[:64]!r} is not a time zone such as Europe/Berlin") from None
 
 
 def span_at(period: Period, zone: ZoneInfo, unix_us: int) -> Span:

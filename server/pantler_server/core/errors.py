@@ -149,6 +149,7 @@ class RateLimitRuleUnknown(ServiceError):
     name."""
 
     def __init__(self, rule_name: str) -> None:
+        rule_name = rule_name[:64]  # the longest that there may be has 63
         super().__init__(
             f"no rate limit rule is called {rule_name!r}: add it under `rate_limits`, or correct "
             "the name",
