@@ -51,6 +51,10 @@ def test_the_supervisor_loads_neither_grpc_nor_redis() -> None:
     assert not {"grpc", "redis", "hiredis"} & modules_after("import pantler_server.supervisor")
 
 
+def test_the_command_line_starts_without_what_only_some_commands_need() -> None:
+    assert not {"grpc", "pydantic", "google.protobuf"} & modules_after("import pantler_server.cli")
+
+
 def test_the_sdk_gives_its_public_names() -> None:
     import pantler
 

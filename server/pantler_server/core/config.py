@@ -24,11 +24,11 @@ from pydantic import (
     model_validator,
 )
 
-from pantler_server.core.duration import Duration
 from pantler_server.core.envoy_config import EnvoyDomain, check_domains
 from pantler_server.core.event_config import MAX_RULES, EventRule, Name, check_rules
 from pantler_server.core.keyspace import NAMESPACE
 from pantler_server.core.rate_limit_config import RateLimitRule
+from pantler_server.core.setting_types import Duration
 
 REVEAL_SECRETS = (
     "reveal_secrets"  # serialization context: a supervisor handing settings to a worker

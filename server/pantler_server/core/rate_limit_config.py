@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pantler_server.core.calendar import Period
-from pantler_server.core.duration import Duration
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
+from pantler_server.core.setting_types import Duration
 
 MILLISECOND = timedelta(milliseconds=1)
 
