@@ -190,7 +190,7 @@ class Slots:
         self.slots = held
         taken = sum(n for _, n in held.values())
         retry_us = 0
-        if action in ("renew", "refund"):
+        if action in ("renew", "release"):
             allowed = slot in held
             if allowed and action == "renew":
                 held[slot] = now + self.window, held[slot][1]

@@ -140,7 +140,7 @@ def test_each_answer_is_that_of_the_definition(algorithm: Algorithm, redis: Redi
 
 SLOT_STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["take", "take", "take", "peek", "renew", "refund"]),
+        st.sampled_from(["take", "take", "take", "peek", "renew", "release"]),
         st.integers(1, 4),  # the cost; of those that name a slot, how many before the newest
         st.sampled_from(["at once", "a bit", "retry", "early", "half", "window"]),
     ),
@@ -159,7 +159,7 @@ def test_slots_are_held_as_long_as_the_definition_says(redis: Redis) -> None:
         last: Answer | None = None
         for number, (action, size, pause) in enumerate(steps):
             redis.now += pause_us(pause, oracle.window, last)
-            slot = slots[-min(size, len(slots))] if action in ("renew", "refund") else ""
+            slot = slots[-min(size, len(slots))] if action in ("renew", "release") else ""
             if action == "take":
                 slot = f"{number}.{size}"
                 slots.append(slot)

@@ -83,19 +83,9 @@ def problems(load: Load, text: str) -> list[str]:
             "11: descriptors.0.rate_limit.burst: is for token_bucket and gcra only",
         ),
         (
-            "unit: minute",
-            "unit: minute\n          algorithm: concurrency",
-            "11: descriptors.0.rate_limit.algorithm: is of concurrency, which Envoy",
-        ),
-        (
             "rule: api",
             "rule: apis",
             "14: descriptors.0.descriptors.0.rate_limit.rule: 'apis' is not under r",
-        ),
-        (
-            "rule: api}",
-            "rule: jobs}",
-            "14: descriptors.0.descriptors.0.rate_limit.rule: 'jobs' is of concurr",
         ),
         (
             "rule: api}",

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pantler.v1 import admin_pb2, admin_pb2_grpc, rate_limit_pb2, rate_limit_pb2_grpc
+from pantler_server.core.rate_limit import Algorithm
 from pantler_server.generated.rls_pb2 import RateLimitRequest, RateLimitResponse
 
 from tests.servers.pantler import PantlerServer
@@ -54,6 +55,7 @@ envoy_domains:
          algorithm: sliding_window_log}}
       - {key: sliding_window_counter, rate_limit: {unit: year, requests_per_unit: 3,
          algorithm: sliding_window_counter}}
+      - {key: concurrency, rate_limit: {unit: year, requests_per_unit: 3, algorithm: concurrency}}
   - domain: quiet
     response_headers: false
     descriptors:
@@ -148,9 +150,7 @@ async def test_a_limit_lets_pass_what_it_says(ask: Ask, who: str) -> None:
     assert (await ask(f"three={who}-other")).overall_code == OK
 
 
-@pytest.mark.parametrize(
-    "key", ["gcra", "token_bucket", "sliding_window_log", "sliding_window_counter"]
-)
+@pytest.mark.parametrize("key", ["three", *(set(Algorithm) - {Algorithm.FIXED_WINDOW})])
 async def test_every_algorithm_will_do(ask: Ask, who: str, key: str) -> None:
     assert [(await ask(f"{key}={who}")).overall_code for _ in range(4)] == [OK, OK, OK, OVER]
 
@@ -289,6 +289,17 @@ async def test_no_hits_only_look(ask: Ask, who: str) -> None:
     answer = await ask(look, f"ten={who}")
     assert (answer.overall_code, codes(answer)) == (OVER, [OVER, OK])
     assert left(await ask(f"ten={who}")) == [9], "what is refused takes nothing"
+
+
+async def test_what_is_under_way_at_once_is_limited(ask: Ask, who: str) -> None:
+    ended = descriptor(f"concurrency={who}", hits=1, is_negative_hits=True)
+    assert left(await ask(f"concurrency={who}", hits=2)) == [1]
+    assert codes(await ask(f"concurrency={who}")) == [OK]
+    assert codes(await ask(f"concurrency={who}")) == [OVER]
+    assert left(await ask(ended)) == [1], "a part of what was taken first"
+    assert codes(await ask(f"concurrency={who}")) == [OK]
+    for remaining in (1, 2, 3, 3):
+        assert left(await ask(ended)) == [remaining]
 
 
 async def test_negative_hits_are_given_back(ask: Ask, who: str) -> None:

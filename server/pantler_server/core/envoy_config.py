@@ -25,7 +25,6 @@ from pantler_server.core.rate_limit_config import RateLimitRule
 MAX_DOMAIN_BYTES = 128
 FOREIGN = ("detailed_metric", "value_to_metric", "quota_mode", "metadata")
 """What envoyproxy/ratelimit has besides, and Pantler has not."""
-NO_SLOTS = "is of concurrency, which Envoy can't use: it gives no slots back"
 
 Problem = tuple[tuple[str | int, ...], str]
 """A place, and what is wrong there."""
@@ -139,8 +138,6 @@ class EnvoyRateLimit(BaseModel):
                 yield (field,), f"must be left out where there is {kept}"
         elif self.unit is None:
             yield ("unit",), "must be set, or rule, or unlimited"
-        elif self.algorithm is Algorithm.CONCURRENCY:
-            yield ("algorithm",), NO_SLOTS
         else:
             fields = {"limit": "requests_per_unit", "window": "unit_multiplier"}
             for field, message in self.own_rule("").problems():
@@ -250,8 +247,6 @@ def _rule_problems(
         name = one.rate_limit.rule if one.rate_limit is not None else None
         if name is not None and name not in rules:
             yield (*at, "rate_limit", "rule"), f"{name!r} is not under rate_limits"
-        elif name is not None and rules[name].algorithm is Algorithm.CONCURRENCY:
-            yield (*at, "rate_limit", "rule"), f"{name!r} {NO_SLOTS}"
         yield from _rule_problems(one.descriptors, at, rules)
 
 

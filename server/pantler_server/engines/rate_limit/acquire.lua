@@ -1,7 +1,7 @@
 -- acquire: decides on one check by one algorithm, and does what was asked for.
 -- KEYS[1] state of a rule and a subject, as algorithms/$algorithm.lua has it
 -- KEYS[2] answer to the request id (string), where there is one
--- ARGV[1] what to do: 'take', 'peek' (changes nothing) or 'refund'; of concurrency also 'renew'
+-- ARGV[1] what to do: 'take', 'peek' (changes nothing) or 'refund'; of concurrency also 'renew' and 'release'
 -- ARGV[2] cost (permits), limit (permits), window (us) and two numbers more that the algorithm may need, of 8
 --   bytes each, little-endian: in one string, which is read sooner than five
 -- ARGV[3] slot, of concurrency; otherwise ''

@@ -162,10 +162,11 @@ class AcquireAll:
             self._fallback.give_back(check, decision.slot)
             return
 
+        slot = decision.slot
+        action = "release" if slot else "refund"
+
         def make(clock: scripts.Clock) -> Request:
-            return scripts.acquire(
-                check, clock, action="refund", slot=decision.slot, request_id=back_id
-            )
+            return scripts.acquire(check, clock, action=action, slot=slot, request_id=back_id)
 
         await self._asking.ask([check], make, deadline)
 

@@ -147,7 +147,7 @@ class RateLimitEngine:
         if slot.startswith(SLOT):
             held = self._fallback.give_back(check, slot)
         else:
-            held = await self._change_slot(check, "refund", slot, deadline)
+            held = await self._change_slot(check, "release", slot, deadline)
         if not held:
             raise SlotNotHeld(slot)
 

@@ -4,8 +4,9 @@
 --   the permits that all of them hold, negative, as its score: so a look costs O(log n), not a walk. Those that
 --   have expired are passed over as far as it takes, AT_ONCE in a step and MOST in a call: what is left is for the
 --   next call, which is to come at once.
--- slot: the slot that is taken ('take'), released ('refund': allowed says whether it was held) or renewed
---   ('renew', likewise).
+-- slot: the slot that is taken ('take'), released ('release': allowed says whether it was held) or renewed
+--   ('renew', likewise). A refund gives back what was taken first, from up to AT_ONCE slots: it is for those who
+--   can't say which is theirs.
 -- Source: a counting semaphore whose permits are leases.
 -- Error: none; a holder that goes on after its slot has expired is one too many.
 -- Expiry: 1 s after the last slot.
@@ -17,7 +18,7 @@ local function concurrency(key, now, action, cost, limit, window, _, _, slot)
   end
   local held = -tonumber(call('ZSCORE', key, '') or 0)
   local passed = 0  -- slots that have expired
-  local names = action == 'refund' or action == 'renew'
+  local names = action == 'release' or action == 'renew'
   local expired
   repeat
     expired = call('ZRANGE', key, 1, now, 'BYSCORE', 'LIMIT', passed, AT_ONCE)
@@ -31,7 +32,7 @@ local function concurrency(key, now, action, cost, limit, window, _, _, slot)
     local until_us = call('ZSCORE', key, slot)
     allowed = until_us ~= false and tonumber(until_us) > now
   else
-    allowed = held + cost <= limit
+    allowed = held + cost <= limit or action == 'refund'
   end
   local retry_us, reset_us = 0, 0
   if not allowed and not names then
@@ -58,7 +59,23 @@ local function concurrency(key, now, action, cost, limit, window, _, _, slot)
     if passed > 0 then
       call('ZREMRANGEBYRANK', key, 1, passed)  -- '' is the first
     end
-    if allowed and action == 'refund' then
+    if action == 'refund' then
+      local rest = cost
+      for _ = 1, AT_ONCE do
+        local first = call('ZRANGE', key, 1, 1, 'WITHSCORES')
+        if rest == 0 or not first[1] then
+          break
+        end
+        local size = cost_of(first[1])
+        local given = math.min(size, rest)
+        call('ZREM', key, first[1])
+        if size > given then
+          local id = string.match(first[1], '^(.*%.)%d+$')
+          call('ZADD', key, first[2], id .. string.format('%.0f', size - given))
+        end
+        held, rest = held - given, rest - given
+      end
+    elseif allowed and action == 'release' then
       call('ZREM', key, slot)
       held = held - cost_of(slot)
     elseif allowed then
