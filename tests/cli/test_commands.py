@@ -16,6 +16,7 @@ from pantler_server.cli.call import exit_code
 from pantler_server.cli.exit_code import ExitCode
 from redis.asyncio import Redis
 
+from tests.cli import forks
 from tests.servers.pantler import PantlerServer
 from tests.servers.valkey import ValkeyServer, free_port
 
@@ -41,13 +42,20 @@ class Done:
 async def pantler(*arguments: str, address: str = "", stdin: bytes = b"") -> Done:
     """Runs the program as a script would."""
     options = ("--address", address) if address else ()
+    code, out, error = await forks.running.run((*arguments, *options), stdin)
+    assert b"Traceback" not in error
+    return Done(code, out, error.decode())
+
+
+async def started(*arguments: str, address: str = "") -> Done:
+    """As `pantler`, by an interpreter of its own, which reads the environment."""
+    options = ("--address", address) if address else ()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pantler_server", *arguments, *options),
-        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, error = await process.communicate(stdin)
+    out, error = await process.communicate()
     assert process.returncode is not None
     assert b"Traceback" not in error
     return Done(process.returncode, out, error.decode())
@@ -185,7 +193,7 @@ async def test_what_a_terminal_lacks_is_escaped(
     server: PantlerServer, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    deleted = await pantler("delete", namespace, "é", address=server.address)
+    deleted = await started("delete", namespace, "é", address=server.address)
     assert (deleted.code, deleted.out) == (1, b"\\xe9: not there\n")
 
 
@@ -256,7 +264,7 @@ async def test_the_address_comes_from_the_environment(
     server: PantlerServer, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PANTLER_ADDRESS", server.address)
-    assert (await pantler("get", namespace, "k")).code == 1
+    assert (await started("get", namespace, "k")).code == 1
 
 
 async def test_config_check_prints_what_is_in_force(tmp_path: Path) -> None:
