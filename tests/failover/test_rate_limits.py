@@ -11,6 +11,7 @@ from pantler_server.core.errors import (
     OutcomeUnknown,
     SlotNotHeld,
     StoreError,
+    StoreOutOfMemory,
     StoreUnavailable,
 )
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
@@ -220,6 +221,35 @@ async def test_slots_that_a_worker_gave_without_redis_are_its_own() -> None:
         slot = (await one.acquire(free, "", soon())).slot
         await other.renew_slot(free, slot, soon())
         await other.release_slot(free, slot, soon())
+
+
+async def test_slots_that_are_held_when_redis_goes_are_renewed_by_open_rules_only() -> None:
+    async with ValkeyServer() as redis, workers_over(1, url=redis.url) as [worker]:
+        checks = [a_check(Algorithm.CONCURRENCY, mode) for mode in MODES]
+        slots = [(await worker.acquire(check, "", soon())).slot for check in checks]
+        await redis.kill()
+        for check, slot in zip(checks, slots, strict=True):
+            if check.limit.rule.on_unavailable is OnUnavailable.OPEN:
+                await worker.renew_slot(check, slot, soon())
+            else:
+                with pytest.raises(StoreError):
+                    await worker.renew_slot(check, slot, soon())
+
+
+async def test_a_full_redis_is_as_one_that_is_away() -> None:
+    async with ValkeyServer() as redis, workers_over(1, url=redis.url) as [worker]:
+        await redis.execute("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreOutOfMemory):
+            await worker.acquire(a_check(Algorithm.GCRA), "", soon())
+        allowed = {
+            mode: await allowed_by([worker], a_check(Algorithm.GCRA, mode), LIMIT + 5)
+            for mode in OnUnavailable
+        }
+        assert allowed[OnUnavailable.OPEN] == LIMIT + 5
+        assert allowed[OnUnavailable.LOCAL] == LIMIT
+        assert allowed[OnUnavailable.CLOSED] == 0
+        await redis.execute("CONFIG", "SET", "maxmemory", 0)
+        assert (await worker.acquire(a_check(Algorithm.GCRA), "", soon())).source is Source.REDIS
 
 
 async def test_what_was_taken_is_given_back_though_the_callers_time_is_up() -> None:

@@ -12,22 +12,18 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pantler_server.core.event_config import Name
 from pantler_server.core.keyspace import CONTROL
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
 from pantler_server.core.rate_limit_config import RateLimitRule
+from pantler_server.core.setting_types import Problem, refuse
 
 MAX_DOMAIN_BYTES = 128
 FOREIGN = ("detailed_metric", "value_to_metric", "quota_mode", "metadata")
 """What envoyproxy/ratelimit has besides, and Pantler has not."""
-
-Problem = tuple[tuple[str | int, ...], str]
-"""A place, and what is wrong there."""
 
 
 class Unit(StrEnum):
@@ -126,7 +122,7 @@ class EnvoyRateLimit(BaseModel):
 
     @model_validator(mode="after")
     def _holds_together(self) -> "EnvoyRateLimit":
-        _refuse("EnvoyRateLimit", self._problems())
+        refuse("EnvoyRateLimit", self._problems())
         return self
 
     def _problems(self) -> Iterator[Problem]:
@@ -180,12 +176,12 @@ class EnvoyDescriptor(BaseModel):
     def _has_nothing_foreign(cls, said: Any) -> Any:
         if isinstance(said, Mapping):
             message = "is not for Pantler, which has no such thing: leave it out"
-            _refuse("EnvoyDescriptor", (((one,), message) for one in FOREIGN if one in said))
+            refuse("EnvoyDescriptor", (((one,), message) for one in FOREIGN if one in said))
         return said
 
     @model_validator(mode="after")
     def _holds_together(self) -> "EnvoyDescriptor":
-        _refuse("EnvoyDescriptor", self._problems())
+        refuse("EnvoyDescriptor", self._problems())
         return self
 
     def _problems(self) -> Iterator[Problem]:
@@ -209,7 +205,7 @@ class EnvoyDomain(BaseModel):
 
     @model_validator(mode="after")
     def _holds_together(self) -> "EnvoyDomain":
-        _refuse("EnvoyDomain", _twins(self.descriptors))
+        refuse("EnvoyDomain", _twins(self.descriptors))
         return self
 
 
@@ -234,7 +230,7 @@ def check_domains(domains: Sequence[EnvoyDomain], rules: Mapping[str, RateLimitR
                 yield ("envoy_domains", index, "domain"), message
             yield from _rule_problems(one.descriptors, ("envoy_domains", index), rules)
 
-    _refuse("Settings", problems())
+    refuse("Settings", problems())
 
 
 def _rule_problems(
@@ -248,17 +244,3 @@ def _rule_problems(
         if name is not None and name not in rules:
             yield (*at, "rate_limit", "rule"), f"{name!r} is not under rate_limits"
         yield from _rule_problems(one.descriptors, at, rules)
-
-
-def _refuse(model: str, problems: Iterator[Problem]) -> None:
-    """Raises ValidationError if there are any."""
-    wrong = [
-        InitErrorDetails(
-            type=PydanticCustomError("value_error", "{message}", {"message": message}),
-            loc=place,
-            input=None,
-        )
-        for place, message in problems
-    ]
-    if wrong:
-        raise ValidationError.from_exception_data(model, wrong)

@@ -5,7 +5,7 @@ in force can only be at a loss for what an event lacks.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,12 +14,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pantler_server.core.keyspace import CONTROL, MAX_KEY_BYTES, MAX_TAG_BYTES, NAMESPACE
+from pantler_server.core.setting_types import Problem, refuse
 from pantler_server.core.template import Template, field_path
 
 MAX_TYPE_BYTES = 128
@@ -121,20 +120,18 @@ class EventRule(BaseModel):
 def check_rules(rules: Sequence[EventRule], known: Collection[str] | None) -> None:
     """That names are unique and namespaces known, if only some are (None: all). Raises
     ValidationError with the place of each that is not."""
-    wrong: list[InitErrorDetails] = []
-    first: dict[str, int] = {}
 
-    def refuse(index: int, field: str, message: str) -> None:
-        error = PydanticCustomError("value_error", "{message}", {"message": message})
-        place = ("events", index, field)
-        wrong.append(InitErrorDetails(type=error, loc=place, input=None))
+    def problems() -> Iterator[Problem]:
+        first: dict[str, int] = {}
+        for index, rule in enumerate(rules):
+            before = first.setdefault(rule.name, index)
+            if before != index:
+                message = f"{rule.name!r} is the name of events.{before} too"
+                yield ("events", index, "name"), message
+            if known is not None and rule.namespace not in known:
+                message = (
+                    f"{rule.namespace!r} is not under namespaces, and strict_namespaces is set"
+                )
+                yield ("events", index, "namespace"), message
 
-    for index, rule in enumerate(rules):
-        if rule.name in first:
-            refuse(index, "name", f"{rule.name!r} is the name of events.{first[rule.name]} too")
-        first.setdefault(rule.name, index)
-        if known is not None and rule.namespace not in known:
-            message = f"{rule.namespace!r} is not under namespaces, and strict_namespaces is set"
-            refuse(index, "namespace", message)
-    if wrong:
-        raise ValidationError.from_exception_data("Settings", wrong)
+    refuse("Settings", problems())

@@ -2,12 +2,11 @@
 
 from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from pantler_server.core.calendar import Period
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
-from pantler_server.core.setting_types import Duration
+from pantler_server.core.setting_types import Duration, refuse
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -40,16 +39,7 @@ class RateLimitRule(BaseModel):
         problems = list(self.rule("").problems())
         if self.window % MILLISECOND:
             problems.append(("window", "must be in whole milliseconds"))
-        wrong = [
-            InitErrorDetails(
-                type=PydanticCustomError("value_error", "{message}", {"message": message}),
-                loc=(field,),
-                input=None,
-            )
-            for field, message in problems
-        ]
-        if wrong:
-            raise ValidationError.from_exception_data("RateLimitRule", wrong)
+        refuse("RateLimitRule", (((field,), message) for field, message in problems))
         return self
 
     def rule(self, name: str) -> Rule:

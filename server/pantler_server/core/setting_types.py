@@ -1,10 +1,12 @@
-"""Types of settings that several files of the configuration have. Apart from what they are made of,
-which the command line uses without pydantic."""
+"""What several files of the configuration have in common: types of settings, and refusals. Apart
+from what they are made of, which the command line uses without pydantic."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pantler_server.core.duration import format_duration, parse_duration
 
@@ -17,3 +19,20 @@ Duration = Annotated[
     timedelta, BeforeValidator(_parsed), PlainSerializer(format_duration, return_type=str)
 ]
 """Written as `90s` or `1h30m`."""
+
+Problem = tuple[tuple[str | int, ...], str]
+"""A place within a setting, and what is wrong there."""
+
+
+def refuse(model: str, problems: Iterable[Problem]) -> None:
+    """Raises ValidationError with the place of each problem, if there is any."""
+    wrong = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{message}", {"message": message}),
+            loc=place,
+            input=None,
+        )
+        for place, message in problems
+    ]
+    if wrong:
+        raise ValidationError.from_exception_data(model, wrong)
