@@ -15,7 +15,7 @@ from pantler_server.core.errors import (
     StoreUnavailable,
 )
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
-from pantler_server.engines.rate_limit import scripts
+from pantler_server.engines.rate_limit import metrics, scripts
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.limit import Limit
 from pantler_server.engines.rate_limit.model import Check, Source
@@ -275,6 +275,38 @@ async def test_what_was_taken_is_given_back_though_the_callers_time_is_up() -> N
                         await asyncio.sleep(0.05)
             finally:
                 hangs.resume()
+
+
+async def test_what_can_not_be_given_back_is_counted() -> None:
+    def lost() -> float:
+        [family] = metrics.NOT_GIVEN_BACK.collect()
+        return next(one.value for one in family.samples if one.name.endswith("_total"))
+
+    async with (
+        ClusterGroup() as group,
+        workers_over(1, cluster={"nodes": group.addresses[:2]}) as [worker],
+    ):
+        owners: dict[int, Check] = {}
+        for number in range(100):
+            check = a_check(Algorithm.GCRA, subject=f"user:{number}")
+            owners.setdefault(group.owner(scripts.slot_of(check)).port, check)
+        checks = list(owners.values())[:2]
+        await worker.acquire_all(checks, "", soon())
+        before, nodes = lost(), [group.owner(scripts.slot_of(check)) for check in checks]
+        nodes[1].pause()
+        try:
+            asking = asyncio.create_task(worker.acquire_all(checks, "", soon(0.3)))
+            await asyncio.sleep(0.1)
+            nodes[0].pause()  # it has taken its part, and answers no more
+            with pytest.raises(StoreError):
+                await asking
+            async with asyncio.timeout(10):
+                while lost() == before:
+                    await asyncio.sleep(0.05)
+            assert lost() == before + 1
+        finally:
+            for node in nodes:
+                node.resume()
 
 
 async def test_a_worker_that_starts_during_an_outage_shares_with_those_of_its_machine() -> None:
