@@ -9,8 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ENGINES = ROOT / "server/pantler_server/engines"
-FUNCTIONS = sorted(
-    {*ENGINES.glob("*/functions/*.lua"), *ENGINES.glob("*/algorithms/*.lua")}  # parts of scripts
+FUNCTIONS = sorted(  # parts of scripts; the store's are for those of several engines
+    {
+        *ENGINES.glob("*/functions/*.lua"),
+        *ENGINES.glob("*/algorithms/*.lua"),
+        *ENGINES.parent.glob("store/functions/*.lua"),
+    }
 )
 SCRIPTS = sorted({*ENGINES.rglob("*.lua")} - {*FUNCTIONS})
 

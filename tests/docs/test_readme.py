@@ -191,6 +191,8 @@ def test_the_configuration_is_right(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_documented() -> None:
+    from pantler_server.core.board_config import BoardConfig
+    from pantler_server.core.channel_config import ChannelHistoryConfig, ChannelsConfig
     from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
     from pantler_server.core.event_config import EventRule
     from pantler_server.core.rate_limit_config import RateLimitRule
@@ -198,6 +200,9 @@ def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs/configuration.md").read_text()
     for name in (*Settings.model_fields, *NamespaceConfig.model_fields, *RedisConfig.model_fields):
         assert re.search(rf"[`.]{name}[`.]", text), name
+    for model in (BoardConfig, ChannelsConfig, ChannelHistoryConfig):
+        for name in model.model_fields:
+            assert re.search(rf"[`.]{name}[`.]", text), name
     events = (ROOT / "docs/events.md").read_text()
     for name in EventRule.model_fields:
         assert f"`{name}`" in events, name

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pantler_server.core.calendar import Period
+from pantler_server.core.clock import RedisClock
 from pantler_server.core.rate_limit import (
     BUCKETS,
     LISTED,
@@ -50,7 +51,7 @@ class Redis:
 
     def answer(self, check: Check, action: str, slot: str = "") -> Answer:
         """What acquire.lua says."""
-        reply = self.run(scripts.acquire(check, scripts.Clock(), action=action, slot=slot))
+        reply = self.run(scripts.acquire(check, RedisClock(), action=action, slot=slot))
         return Answer(*scripts.decision(check, reply)[:4])
 
     def expires(self, check: Check) -> bool:
@@ -179,7 +180,7 @@ def test_acquire_all_says_what_each_would_and_takes_all_or_none(
     full, other = a_check(rule, 3), a_check(rule, 4)
     slots = [f"{number}.3" for number in range(10)] if algorithm is Algorithm.CONCURRENCY else [""]
     taken, *found = redis.run(
-        scripts.acquire_all([full, other], [slots[0], slots[-1]], scripts.Clock())
+        scripts.acquire_all([full, other], [slots[0], slots[-1]], RedisClock())
     )
     assert taken == 1
     decisions = map(scripts.decision, [full, other], found)
@@ -187,7 +188,7 @@ def test_acquire_all_says_what_each_would_and_takes_all_or_none(
     before = [redis.execute("DUMP", one.place) for one in (full, other)]
     small, large = (Check(one.limit, one.subject, cost) for one, cost in ((full, 1), (other, 2)))
     taken, *found = redis.run(
-        scripts.acquire_all([small, large], [slots[0], slots[-1]], scripts.Clock())
+        scripts.acquire_all([small, large], [slots[0], slots[-1]], RedisClock())
     )
     assert taken == 0
     assert [one.allowed for one in map(scripts.decision, [small, large], found)] == [True, False]
@@ -197,7 +198,7 @@ def test_acquire_all_says_what_each_would_and_takes_all_or_none(
 def test_windows_of_the_calendar_are_those_that_the_worker_names(redis: Redis) -> None:
     redis.now = START_US
     check = a_check(Rule(Algorithm.FIXED_WINDOW, 2, calendar=Period.DAY), 2)
-    clock = scripts.Clock()
+    clock = RedisClock()
     assert redis.run(scripts.acquire(check, clock)) == [3, START_US]  # it guessed today
     clock.correct(redis.now)
     span = check.limit.span(redis.now)

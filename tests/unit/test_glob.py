@@ -3,8 +3,7 @@
 import time
 
 import pytest
-from pantler_server.core.errors import InvalidFields
-from pantler_server.engines.cache.invalidation.glob import compile_glob, redis_glob
+from pantler_server.core.glob import compile_glob, redis_glob
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_the_prefix_is_what_comes_before_all_choice(pattern: str, prefix: str) -
     ],
 )
 def test_what_is_malformed_is_said(pattern: str, problem: str) -> None:
-    with pytest.raises(InvalidFields, match=problem):
+    with pytest.raises(ValueError, match=problem):
         compile_glob(pattern)
 
 

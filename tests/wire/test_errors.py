@@ -17,6 +17,8 @@ EXAMPLES: list[errors.ServiceError] = [
     errors.NoTagIndex("users"),
     errors.CascadeTooWide(10, 2),
     errors.RateLimitRuleUnknown("api"),
+    errors.BoardUnknown("users", "b"),
+    errors.NoHistory("users"),
     errors.SlotNotHeld("slot"),
     errors.NotReplicated(2, 1),
     errors.ResponseTooLarge(2, 1),

@@ -2,7 +2,7 @@
 
     PantlerError
     ├── InvalidArgument       fields are out of range: correct the call
-    ├── NotFound              a rate limit rule, or a strict server's namespace, is not configured
+    ├── NotFound              a rate limit rule, or a strict namespace or board, is not configured
     ├── FailedPrecondition    the server's state does not allow the call: an operator corrects it
     │   ├── WrongKind         … because data that Pantler did not write stands in the key's place
     │   └── CascadeTooWide    … because too much depends on a key: what is nearest was invalidated
@@ -166,6 +166,8 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_CASCADE_TOO_WIDE": CascadeTooWide,
     "ERROR_REASON_LEASE_LOST": LeaseLost,
     "ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN": NotFound,
+    "ERROR_REASON_BOARD_UNKNOWN": NotFound,
+    "ERROR_REASON_NO_HISTORY": FailedPrecondition,
     "ERROR_REASON_SLOT_NOT_HELD": SlotNotHeld,
     "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
     "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,

@@ -70,7 +70,7 @@ def namespaces(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from pantler_server.core.config import format_bytes
+    from pantler_server.core.setting_types import format_bytes
 
     name = Column("namespace", overflow="fold")  # a long one is still shown as a whole
     table = Table(name, "configured", "partitions", "ttl", "max ttl", "max value", box=None)

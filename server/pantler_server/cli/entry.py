@@ -91,7 +91,7 @@ def touch(
 def _facts(answer: "cache_pb2.DescribeResponse", document: dict[str, Any]) -> dict[str, str]:
     """What a person is told; empty where it does not apply. Texts that came with the entry are
     given by `repr`, so that they can neither steer a terminal nor pass for something else."""
-    from pantler_server.core.config import format_bytes
+    from pantler_server.core.setting_types import format_bytes
 
     facts = {"state": _state(document)}
     if answer.version:

@@ -17,30 +17,23 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
     SerializationInfo,
     field_serializer,
     model_validator,
 )
 
+from pantler_server.core.board_config import BoardConfig, pattern_problems
+from pantler_server.core.channel_config import ChannelsConfig
 from pantler_server.core.envoy_config import EnvoyDomain, check_domains
 from pantler_server.core.event_config import MAX_RULES, EventRule, Name, check_rules
 from pantler_server.core.keyspace import NAMESPACE
 from pantler_server.core.rate_limit_config import RateLimitRule
-from pantler_server.core.setting_types import Duration
+from pantler_server.core.setting_types import Bytes, Duration, refuse
 
 REVEAL_SECRETS = (
     "reveal_secrets"  # serialization context: a supervisor handing settings to a worker
 )
-
-
-def format_bytes(size: int) -> str:
-    """A size as the configuration writes it: 4MiB, 64KiB, 100B."""
-    for unit, exponent in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if size and size % (1 << exponent) == 0:
-            return f"{size >> exponent}{unit}"
-    return f"{size}B"
 
 
 def _address(value: str) -> str:
@@ -52,7 +45,6 @@ def _address(value: str) -> str:
 
 REST_OF_MESSAGE_BYTES = 1 << 16  # a key, tags and dependencies of the longest, and a token
 
-Bytes = Annotated[ByteSize, PlainSerializer(format_bytes, return_type=str)]
 Address = Annotated[str, AfterValidator(_address)]
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -240,6 +232,19 @@ class NamespaceConfig(_Section):
     partitions: int | None = Field(None, ge=1, le=1024)
     """Over how many parts the keys are spread; unset: 64 on a Cluster, else 1. Fixed at the first
     use of the namespace: a later change has no effect."""
+    boards: dict[str, BoardConfig] = {}
+    """Its boards, by name or pattern: a name holds before all patterns, of these the first."""
+    strict_boards: bool = False
+    """Whether only the boards of the configuration exist."""
+    counter_ttl: Duration | None = Field(None, ge=MILLISECOND, le=timedelta(days=3650))
+    """The ttl of a new counter, or set of uniques, that is given none; unset: it stays."""
+    channels: ChannelsConfig = ChannelsConfig()
+    """Its channels."""
+
+    @model_validator(mode="after")
+    def _boards_are_well_formed(self) -> "NamespaceConfig":
+        refuse("NamespaceConfig", pattern_problems(self.boards))
+        return self
 
 
 class LogConfig(_Section):
@@ -304,6 +309,11 @@ class Settings(_Section):
                 raise ValueError(
                     f"{path}.max_value_bytes must leave 64 KiB of max_message_bytes to the rest of "
                     "the message"
+                )
+            if config.channels.max_payload_bytes + REST_OF_MESSAGE_BYTES > self.max_message_bytes:
+                raise ValueError(
+                    f"{path}.channels.max_payload_bytes must leave 64 KiB of max_message_bytes to "
+                    "the rest of the message"
                 )
             if config.l1 is not None and config.replica_reads:
                 raise ValueError(

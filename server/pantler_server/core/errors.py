@@ -9,6 +9,8 @@
     ├── NoTagIndex            the namespace keeps no index of its tags
     ├── CascadeTooWide        more depends on the keys than one call may reach
     ├── RateLimitRuleUnknown  no rule of the configuration has the name
+    ├── BoardUnknown          not in the configuration, and its namespace is strict
+    ├── NoHistory             the namespace keeps no messages of its channels
     ├── SlotNotHeld           a slot has expired, or was released
     ├── NotReplicated         an invalidation took effect, but replicas may lack it
     ├── ResponseTooLarge      the answer would not fit a message
@@ -154,6 +156,31 @@ class RateLimitRuleUnknown(ServiceError):
             f"no rate limit rule is called {rule_name!r}: add it under `rate_limits`, or correct "
             "the name",
             rule_name=rule_name,
+        )
+
+
+class BoardUnknown(ServiceError):
+    """The namespace is strict about its boards and does not know this one. The operator describes
+    it, or the caller corrects its name."""
+
+    def __init__(self, namespace: str, board: str) -> None:
+        super().__init__(
+            f"board {board!r} is not in the configuration of namespace {namespace!r}, which has "
+            "`strict_boards`: describe it under `boards`, or correct the name",
+            namespace=namespace,
+            board=board,
+        )
+
+
+class NoHistory(ServiceError):
+    """The namespace keeps no messages. The operator gives its channels a history, or the caller
+    begins with what comes from now on."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace!r} keeps no history of its channels: set `history` in its "
+            "`channels`, or leave `resume_after` out",
+            namespace=namespace,
         )
 
 

@@ -19,6 +19,19 @@ def hash_tag(namespace: str, partition: int) -> str:
     return f"{{{namespace}:{partition}}}"
 
 
+def named(tag: bytes, name: str) -> bytes:
+    """`s{namespace:partition}NAME` (role `state`): the place of what a caller has named. It is one
+    for boards (a hash), sets of places (a sorted set) and counters (a string), so that a name that
+    holds one kind is refused for the others by Redis itself."""
+    return b"s%b%b" % (tag, name.encode())
+
+
+def answer(tag: bytes, digest: bytes) -> bytes:
+    """`r{namespace:partition}DIGEST` (role `state`), a string: the first answer to a request id
+    (store/answers.py). Expires after 10 minutes."""
+    return b"r%b%b" % (tag, digest)
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key: the same on every worker, in every version. It must never change."""
     return crc32(key) % partitions

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationError
+from pydantic import BeforeValidator, ByteSize, PlainSerializer, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pantler_server.core.duration import format_duration, parse_duration
@@ -19,6 +19,17 @@ Duration = Annotated[
     timedelta, BeforeValidator(_parsed), PlainSerializer(format_duration, return_type=str)
 ]
 """Written as `90s` or `1h30m`."""
+
+
+def format_bytes(size: int) -> str:
+    """A size as the configuration writes it: 4MiB, 64KiB, 100B."""
+    for unit, exponent in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size and size % (1 << exponent) == 0:
+            return f"{size >> exponent}{unit}"
+    return f"{size}B"
+
+
+Bytes = Annotated[ByteSize, PlainSerializer(format_bytes, return_type=str)]
 
 Problem = tuple[tuple[str | int, ...], str]
 """A place within a setting, and what is wrong there."""

@@ -7,13 +7,13 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 from pantler.v1 import rate_limit_pb2
 
-from pantler_server.core.calendar import Period
 from pantler_server.core.errors import FieldViolation
 from pantler_server.core.rate_limit import MAX_LIMIT, Algorithm, OnUnavailable, Rule
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.limit import Limit, inline
 from pantler_server.engines.rate_limit.model import Check, Decision, Source, is_denied
 from pantler_server.servicers import validate
+from pantler_server.servicers.convert_namespace import PERIODS
 
 MAX_CHECKS = 100  # bounds one script to some 2 to 5 ms of Redis
 
@@ -25,13 +25,7 @@ _ALGORITHMS = {
     rate_limit_pb2.ALGORITHM_GCRA: Algorithm.GCRA,
     rate_limit_pb2.ALGORITHM_CONCURRENCY: Algorithm.CONCURRENCY,
 }
-_PERIODS = {
-    rate_limit_pb2.CALENDAR_PERIOD_HOUR: Period.HOUR,
-    rate_limit_pb2.CALENDAR_PERIOD_DAY: Period.DAY,
-    rate_limit_pb2.CALENDAR_PERIOD_WEEK: Period.WEEK,
-    rate_limit_pb2.CALENDAR_PERIOD_MONTH: Period.MONTH,
-    rate_limit_pb2.CALENDAR_PERIOD_YEAR: Period.YEAR,
-}
+_PERIODS = {number: period for period, number in PERIODS.items()}
 _ON_UNAVAILABLE = {
     rate_limit_pb2.ON_UNAVAILABLE_OPEN: OnUnavailable.OPEN,
     rate_limit_pb2.ON_UNAVAILABLE_CLOSED: OnUnavailable.CLOSED,
@@ -238,7 +232,7 @@ def rule_message(rule: Rule) -> rate_limit_pb2.RateLimitRule:
     if rule.calendar is None:
         _put_us(message.window, rule.window_ms * 1000)
     else:
-        message.calendar = _number(_PERIODS, rule.calendar)
+        message.calendar = PERIODS[rule.calendar]
     if rule.on_unavailable is not None:
         message.on_unavailable = _number(_ON_UNAVAILABLE, rule.on_unavailable)
     return message

@@ -44,6 +44,8 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.RateLimitRuleUnknown: _Meaning(
         code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN
     ),
+    errors.BoardUnknown: _Meaning(code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_BOARD_UNKNOWN),
+    errors.NoHistory: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_HISTORY),
     errors.SlotNotHeld: _Meaning(code_pb2.ABORTED, errors_pb2.ERROR_REASON_SLOT_NOT_HELD),
     errors.NotReplicated: _Meaning(
         code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_NOT_REPLICATED, retry=True
@@ -113,6 +115,8 @@ def _specific(error: errors.ServiceError) -> list[Message]:
             return [_precondition([("KIND", error.key, error.message)])]
         case errors.NoTagIndex():
             return [_precondition([("TAG_INDEX", error.metadata["namespace"], error.message)])]
+        case errors.NoHistory():
+            return [_precondition([("HISTORY", error.metadata["namespace"], error.message)])]
         case errors.CascadeTooWide():
             return [_precondition([("CASCADE", "keys", error.message)])]
     return []

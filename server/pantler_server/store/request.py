@@ -81,8 +81,8 @@ class Script:
     """A `.lua` file beside the engine that owns it. The engine wraps each call in a typed
     function.
 
-    A line `-- include FILE` stands for that file, as in `-- include functions/bury.lua`; `$NAME`
-    stands for what `load` gets under the name.
+    A line `-- include FILE` stands for that file, as in `-- include functions/bury.lua`, of the
+    engine or else of the store; `$NAME` stands for what `load` gets under the name.
     """
 
     source: bytes
@@ -91,10 +91,11 @@ class Script:
     @classmethod
     def load(cls, package: str, file: str, **names: str) -> "Script":
         """Reads a file of a package."""
-        folder = files(package)
+        folder, shared = files(package), files(__package__)
 
         def whole(file: str) -> str:
-            text = folder.joinpath(file).read_text()
+            own = folder.joinpath(file)
+            text = (own if own.is_file() else shared.joinpath(file)).read_text()
             for name, value in names.items():
                 text = text.replace(f"${name}", value)
             return _INCLUDE.sub(lambda line: whole(line[1]), text)

@@ -24,9 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from pantler.v1 import rate_limit_pb2 as pantler_dot_v1_dot_rate__limit__pb2
+from pantler.v1 import sort_order_pb2 as pantler_dot_v1_dot_sort__order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pantler/v1/admin.proto\x12\npantler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x05\n\x0fNamespaceConfig\x12+\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12\x32\n\x07max_ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06maxTtl\x12(\n\x10ttl_jitter_ratio\x18\x03 \x01(\x01R\x0ettlJitterRatio\x12&\n\x0fmax_value_bytes\x18\x04 \x01(\x04R\rmaxValueBytes\x12#\n\rreplica_reads\x18\x05 \x01(\x08R\x0creplicaReads\x12\x18\n\x07sliding\x18\x06 \x01(\x08R\x07sliding\x12O\n\x16stale_while_revalidate\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x14staleWhileRevalidate\x12?\n\x0estale_if_error\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0cstaleIfError\x12#\n\rrefresh_ratio\x18\t \x01(\x01R\x0crefreshRatio\x12\x1b\n\ttag_index\x18\n \x01(\x08R\x08tagIndex\x12\x33\n\x15invalidation_replicas\x18\x0b \x01(\rR\x14invalidationReplicas\x12\x37\n\x0bon_failover\x18\x0c \x01(\x0e\x32\x16.pantler.v1.OnFailoverR\nonFailover\x12\x35\n\x17reclaim_keys_per_second\x18\r \x01(\rR\x14reclaimKeysPerSecond\x12,\n\x02l1\x18\x0e \x01(\x0b\x32\x1c.pantler.v1.FirstLevelConfigR\x02l1\x12\x1d\n\nnear_cache\x18\x0f \x01(\x08R\tnearCache\"\xd9\x01\n\x10\x46irstLevelConfig\x12\x1b\n\tmax_bytes\x18\x01 \x01(\x04R\x08maxBytes\x12+\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12>\n\rmax_staleness\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0cmaxStaleness\x12\x1a\n\x08negative\x18\x04 \x01(\x08R\x08negative\x12\x1f\n\x0b\x61udit_ratio\x18\x05 \x01(\x01R\nauditRatio\"\xae\x01\n\tNamespace\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n\nconfigured\x18\x02 \x01(\x08R\nconfigured\x12\x1e\n\npartitions\x18\x03 \x01(\rR\npartitions\x12\x33\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1b.pantler.v1.NamespaceConfigR\x06\x63onfig\x12\x18\n\x07version\x18\x05 \x01(\x04R\x07version\"\x17\n\x15ListNamespacesRequest\"O\n\x16ListNamespacesResponse\x12\x35\n\nnamespaces\x18\x01 \x03(\x0b\x32\x15.pantler.v1.NamespaceR\nnamespaces\"\xe9\x04\n\nCacheStats\x12\x12\n\x04hits\x18\x01 \x01(\x04R\x04hits\x12%\n\x0emisses_unknown\x18\x02 \x01(\x04R\rmissesUnknown\x12;\n\x1amisses_hidden_by_namespace\x18\x03 \x01(\x04R\x17missesHiddenByNamespace\x12\x12\n\x04sets\x18\x04 \x01(\x04R\x04sets\x12\x18\n\x07\x64\x65letes\x18\x05 \x01(\x04R\x07\x64\x65letes\x12\x1d\n\nstale_hits\x18\x06 \x01(\x04R\tstaleHits\x12%\n\x0emisses_expired\x18\x07 \x01(\x04R\rmissesExpired\x12\x16\n\x06leases\x18\x08 \x01(\x04R\x06leases\x12\x1d\n\nfills_lost\x18\t \x01(\x04R\tfillsLost\x12\'\n\x0frenewals_failed\x18\n \x01(\x04R\x0erenewalsFailed\x12/\n\x14misses_hidden_by_key\x18\x0b \x01(\x04R\x11missesHiddenByKey\x12/\n\x14misses_hidden_by_tag\x18\x0c \x01(\x04R\x11missesHiddenByTag\x12=\n\x1bmisses_hidden_by_dependency\x18\r \x01(\x04R\x18missesHiddenByDependency\x12/\n\x14misses_hidden_by_age\x18\x0e \x01(\x04R\x11missesHiddenByAge\x12$\n\rinvalidations\x18\x0f \x01(\x04R\rinvalidations\x12\x17\n\x07l1_hits\x18\x10 \x01(\x04R\x06l1Hits\"/\n\x0fGetStatsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x84\x02\n\x10GetStatsResponse\x12.\n\x06worker\x18\x01 \x01(\x0b\x32\x16.pantler.v1.CacheStatsR\x06worker\x12\x36\n\ndeployment\x18\x02 \x01(\x0b\x32\x16.pantler.v1.CacheStatsR\ndeployment\x12\x30\n\x11\x65stimated_entries\x18\x03 \x01(\x04H\x00R\x10\x65stimatedEntries\x88\x01\x01\x12,\n\x0f\x65stimated_bytes\x18\x04 \x01(\x04H\x01R\x0e\x65stimatedBytes\x88\x01\x01\x42\x14\n\x12_estimated_entriesB\x12\n\x10_estimated_bytes\"\x12\n\x10GetHealthRequest\"\xc6\x01\n\x0bStoreHealth\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12\x1a\n\x08topology\x18\x02 \x01(\tR\x08topology\x12\x1c\n\tavailable\x18\x03 \x01(\x08R\tavailable\x12\x1c\n\tprimaries\x18\x04 \x03(\tR\tprimaries\x12\x33\n\x07latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07latency\x12\x16\n\x06\x64\x65tail\x18\x06 \x01(\tR\x06\x64\x65tail\"\xd4\x01\n\x11GetHealthResponse\x12\x14\n\x05ready\x18\x01 \x01(\x08R\x05ready\x12%\n\x0eserver_version\x18\x02 \x01(\tR\rserverVersion\x12\x16\n\x06worker\x18\x03 \x01(\rR\x06worker\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12/\n\x06stores\x18\x05 \x03(\x0b\x32\x17.pantler.v1.StoreHealthR\x06stores\"\x15\n\x13ReloadConfigRequest\"[\n\x14ReloadConfigResponse\x12\x18\n\x07\x63hanged\x18\x01 \x03(\tR\x07\x63hanged\x12)\n\x10restart_required\x18\x02 \x03(\tR\x0frestartRequired*[\n\nOnFailover\x12\x1b\n\x17ON_FAILOVER_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_FAILOVER_REPLAY\x10\x01\x12\x18\n\x14ON_FAILOVER_HIDE_ALL\x10\x02\x32\xdf\x02\n\x0c\x41\x64minService\x12\\\n\x0eListNamespaces\x12!.pantler.v1.ListNamespacesRequest\x1a\".pantler.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12J\n\x08GetStats\x12\x1b.pantler.v1.GetStatsRequest\x1a\x1c.pantler.v1.GetStatsResponse\"\x03\x90\x02\x01\x12M\n\tGetHealth\x12\x1c.pantler.v1.GetHealthRequest\x1a\x1d.pantler.v1.GetHealthResponse\"\x03\x90\x02\x01\x12V\n\x0cReloadConfig\x12\x1f.pantler.v1.ReloadConfigRequest\x1a .pantler.v1.ReloadConfigResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pantler/v1/admin.proto\x12\npantler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpantler/v1/rate_limit.proto\x1a\x1bpantler/v1/sort_order.proto\"\x93\x07\n\x0fNamespaceConfig\x12+\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12\x32\n\x07max_ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06maxTtl\x12(\n\x10ttl_jitter_ratio\x18\x03 \x01(\x01R\x0ettlJitterRatio\x12&\n\x0fmax_value_bytes\x18\x04 \x01(\x04R\rmaxValueBytes\x12#\n\rreplica_reads\x18\x05 \x01(\x08R\x0creplicaReads\x12\x18\n\x07sliding\x18\x06 \x01(\x08R\x07sliding\x12O\n\x16stale_while_revalidate\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x14staleWhileRevalidate\x12?\n\x0estale_if_error\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0cstaleIfError\x12#\n\rrefresh_ratio\x18\t \x01(\x01R\x0crefreshRatio\x12\x1b\n\ttag_index\x18\n \x01(\x08R\x08tagIndex\x12\x33\n\x15invalidation_replicas\x18\x0b \x01(\rR\x14invalidationReplicas\x12\x37\n\x0bon_failover\x18\x0c \x01(\x0e\x32\x16.pantler.v1.OnFailoverR\nonFailover\x12\x35\n\x17reclaim_keys_per_second\x18\r \x01(\rR\x14reclaimKeysPerSecond\x12,\n\x02l1\x18\x0e \x01(\x0b\x32\x1c.pantler.v1.FirstLevelConfigR\x02l1\x12\x1d\n\nnear_cache\x18\x0f \x01(\x08R\tnearCache\x12/\n\x06\x62oards\x18\x10 \x03(\x0b\x32\x17.pantler.v1.BoardConfigR\x06\x62oards\x12#\n\rstrict_boards\x18\x11 \x01(\x08R\x0cstrictBoards\x12:\n\x0b\x63ounter_ttl\x18\x12 \x01(\x0b\x32\x19.google.protobuf.DurationR\ncounterTtl\x12\x36\n\x08\x63hannels\x18\x13 \x01(\x0b\x32\x1a.pantler.v1.ChannelsConfigR\x08\x63hannels\"\xff\x01\n\x0b\x42oardConfig\x12\x18\n\x07pattern\x18\x01 \x01(\tR\x07pattern\x12+\n\x05order\x18\x02 \x01(\x0e\x32\x15.pantler.v1.SortOrderR\x05order\x12\x32\n\x06period\x18\x03 \x01(\x0e\x32\x1a.pantler.v1.CalendarPeriodR\x06period\x12\x1b\n\ttime_zone\x18\x04 \x01(\tR\x08timeZone\x12\x37\n\tretention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\tretention\x12\x1f\n\x0bmax_members\x18\x06 \x01(\rR\nmaxMembers\"x\n\x0e\x43hannelsConfig\x12*\n\x11max_payload_bytes\x18\x01 \x01(\x04R\x0fmaxPayloadBytes\x12:\n\x07history\x18\x02 \x01(\x0b\x32 .pantler.v1.ChannelHistoryConfigR\x07history\"f\n\x14\x43hannelHistoryConfig\x12!\n\x0cmax_messages\x18\x01 \x01(\rR\x0bmaxMessages\x12+\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\"\xd9\x01\n\x10\x46irstLevelConfig\x12\x1b\n\tmax_bytes\x18\x01 \x01(\x04R\x08maxBytes\x12+\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12>\n\rmax_staleness\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0cmaxStaleness\x12\x1a\n\x08negative\x18\x04 \x01(\x08R\x08negative\x12\x1f\n\x0b\x61udit_ratio\x18\x05 \x01(\x01R\nauditRatio\"\xae\x01\n\tNamespace\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n\nconfigured\x18\x02 \x01(\x08R\nconfigured\x12\x1e\n\npartitions\x18\x03 \x01(\rR\npartitions\x12\x33\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1b.pantler.v1.NamespaceConfigR\x06\x63onfig\x12\x18\n\x07version\x18\x05 \x01(\x04R\x07version\"\x17\n\x15ListNamespacesRequest\"O\n\x16ListNamespacesResponse\x12\x35\n\nnamespaces\x18\x01 \x03(\x0b\x32\x15.pantler.v1.NamespaceR\nnamespaces\"\xe9\x04\n\nCacheStats\x12\x12\n\x04hits\x18\x01 \x01(\x04R\x04hits\x12%\n\x0emisses_unknown\x18\x02 \x01(\x04R\rmissesUnknown\x12;\n\x1amisses_hidden_by_namespace\x18\x03 \x01(\x04R\x17missesHiddenByNamespace\x12\x12\n\x04sets\x18\x04 \x01(\x04R\x04sets\x12\x18\n\x07\x64\x65letes\x18\x05 \x01(\x04R\x07\x64\x65letes\x12\x1d\n\nstale_hits\x18\x06 \x01(\x04R\tstaleHits\x12%\n\x0emisses_expired\x18\x07 \x01(\x04R\rmissesExpired\x12\x16\n\x06leases\x18\x08 \x01(\x04R\x06leases\x12\x1d\n\nfills_lost\x18\t \x01(\x04R\tfillsLost\x12\'\n\x0frenewals_failed\x18\n \x01(\x04R\x0erenewalsFailed\x12/\n\x14misses_hidden_by_key\x18\x0b \x01(\x04R\x11missesHiddenByKey\x12/\n\x14misses_hidden_by_tag\x18\x0c \x01(\x04R\x11missesHiddenByTag\x12=\n\x1bmisses_hidden_by_dependency\x18\r \x01(\x04R\x18missesHiddenByDependency\x12/\n\x14misses_hidden_by_age\x18\x0e \x01(\x04R\x11missesHiddenByAge\x12$\n\rinvalidations\x18\x0f \x01(\x04R\rinvalidations\x12\x17\n\x07l1_hits\x18\x10 \x01(\x04R\x06l1Hits\"/\n\x0fGetStatsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x84\x02\n\x10GetStatsResponse\x12.\n\x06worker\x18\x01 \x01(\x0b\x32\x16.pantler.v1.CacheStatsR\x06worker\x12\x36\n\ndeployment\x18\x02 \x01(\x0b\x32\x16.pantler.v1.CacheStatsR\ndeployment\x12\x30\n\x11\x65stimated_entries\x18\x03 \x01(\x04H\x00R\x10\x65stimatedEntries\x88\x01\x01\x12,\n\x0f\x65stimated_bytes\x18\x04 \x01(\x04H\x01R\x0e\x65stimatedBytes\x88\x01\x01\x42\x14\n\x12_estimated_entriesB\x12\n\x10_estimated_bytes\"\x12\n\x10GetHealthRequest\"\xc6\x01\n\x0bStoreHealth\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12\x1a\n\x08topology\x18\x02 \x01(\tR\x08topology\x12\x1c\n\tavailable\x18\x03 \x01(\x08R\tavailable\x12\x1c\n\tprimaries\x18\x04 \x03(\tR\tprimaries\x12\x33\n\x07latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07latency\x12\x16\n\x06\x64\x65tail\x18\x06 \x01(\tR\x06\x64\x65tail\"\xd4\x01\n\x11GetHealthResponse\x12\x14\n\x05ready\x18\x01 \x01(\x08R\x05ready\x12%\n\x0eserver_version\x18\x02 \x01(\tR\rserverVersion\x12\x16\n\x06worker\x18\x03 \x01(\rR\x06worker\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12/\n\x06stores\x18\x05 \x03(\x0b\x32\x17.pantler.v1.StoreHealthR\x06stores\"\x15\n\x13ReloadConfigRequest\"[\n\x14ReloadConfigResponse\x12\x18\n\x07\x63hanged\x18\x01 \x03(\tR\x07\x63hanged\x12)\n\x10restart_required\x18\x02 \x03(\tR\x0frestartRequired*[\n\nOnFailover\x12\x1b\n\x17ON_FAILOVER_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_FAILOVER_REPLAY\x10\x01\x12\x18\n\x14ON_FAILOVER_HIDE_ALL\x10\x02\x32\xdf\x02\n\x0c\x41\x64minService\x12\\\n\x0eListNamespaces\x12!.pantler.v1.ListNamespacesRequest\x1a\".pantler.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12J\n\x08GetStats\x12\x1b.pantler.v1.GetStatsRequest\x1a\x1c.pantler.v1.GetStatsResponse\"\x03\x90\x02\x01\x12M\n\tGetHealth\x12\x1c.pantler.v1.GetHealthRequest\x1a\x1d.pantler.v1.GetHealthResponse\"\x03\x90\x02\x01\x12V\n\x0cReloadConfig\x12\x1f.pantler.v1.ReloadConfigRequest\x1a .pantler.v1.ReloadConfigResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,34 +43,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\220\002\001'
   _globals['_ADMINSERVICE'].methods_by_name['ReloadConfig']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ReloadConfig']._serialized_options = b'\220\002\002'
-  _globals['_ONFAILOVER']._serialized_start=2806
-  _globals['_ONFAILOVER']._serialized_end=2897
-  _globals['_NAMESPACECONFIG']._serialized_start=104
-  _globals['_NAMESPACECONFIG']._serialized_end=817
-  _globals['_FIRSTLEVELCONFIG']._serialized_start=820
-  _globals['_FIRSTLEVELCONFIG']._serialized_end=1037
-  _globals['_NAMESPACE']._serialized_start=1040
-  _globals['_NAMESPACE']._serialized_end=1214
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1216
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1239
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1241
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=1320
-  _globals['_CACHESTATS']._serialized_start=1323
-  _globals['_CACHESTATS']._serialized_end=1940
-  _globals['_GETSTATSREQUEST']._serialized_start=1942
-  _globals['_GETSTATSREQUEST']._serialized_end=1989
-  _globals['_GETSTATSRESPONSE']._serialized_start=1992
-  _globals['_GETSTATSRESPONSE']._serialized_end=2252
-  _globals['_GETHEALTHREQUEST']._serialized_start=2254
-  _globals['_GETHEALTHREQUEST']._serialized_end=2272
-  _globals['_STOREHEALTH']._serialized_start=2275
-  _globals['_STOREHEALTH']._serialized_end=2473
-  _globals['_GETHEALTHRESPONSE']._serialized_start=2476
-  _globals['_GETHEALTHRESPONSE']._serialized_end=2688
-  _globals['_RELOADCONFIGREQUEST']._serialized_start=2690
-  _globals['_RELOADCONFIGREQUEST']._serialized_end=2711
-  _globals['_RELOADCONFIGRESPONSE']._serialized_start=2713
-  _globals['_RELOADCONFIGRESPONSE']._serialized_end=2804
-  _globals['_ADMINSERVICE']._serialized_start=2900
-  _globals['_ADMINSERVICE']._serialized_end=3251
+  _globals['_ONFAILOVER']._serialized_start=3550
+  _globals['_ONFAILOVER']._serialized_end=3641
+  _globals['_NAMESPACECONFIG']._serialized_start=162
+  _globals['_NAMESPACECONFIG']._serialized_end=1077
+  _globals['_BOARDCONFIG']._serialized_start=1080
+  _globals['_BOARDCONFIG']._serialized_end=1335
+  _globals['_CHANNELSCONFIG']._serialized_start=1337
+  _globals['_CHANNELSCONFIG']._serialized_end=1457
+  _globals['_CHANNELHISTORYCONFIG']._serialized_start=1459
+  _globals['_CHANNELHISTORYCONFIG']._serialized_end=1561
+  _globals['_FIRSTLEVELCONFIG']._serialized_start=1564
+  _globals['_FIRSTLEVELCONFIG']._serialized_end=1781
+  _globals['_NAMESPACE']._serialized_start=1784
+  _globals['_NAMESPACE']._serialized_end=1958
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1960
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1983
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1985
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=2064
+  _globals['_CACHESTATS']._serialized_start=2067
+  _globals['_CACHESTATS']._serialized_end=2684
+  _globals['_GETSTATSREQUEST']._serialized_start=2686
+  _globals['_GETSTATSREQUEST']._serialized_end=2733
+  _globals['_GETSTATSRESPONSE']._serialized_start=2736
+  _globals['_GETSTATSRESPONSE']._serialized_end=2996
+  _globals['_GETHEALTHREQUEST']._serialized_start=2998
+  _globals['_GETHEALTHREQUEST']._serialized_end=3016
+  _globals['_STOREHEALTH']._serialized_start=3019
+  _globals['_STOREHEALTH']._serialized_end=3217
+  _globals['_GETHEALTHRESPONSE']._serialized_start=3220
+  _globals['_GETHEALTHRESPONSE']._serialized_end=3432
+  _globals['_RELOADCONFIGREQUEST']._serialized_start=3434
+  _globals['_RELOADCONFIGREQUEST']._serialized_end=3455
+  _globals['_RELOADCONFIGRESPONSE']._serialized_start=3457
+  _globals['_RELOADCONFIGRESPONSE']._serialized_end=3548
+  _globals['_ADMINSERVICE']._serialized_start=3644
+  _globals['_ADMINSERVICE']._serialized_end=3995
 # @@protoc_insertion_point(module_scope)

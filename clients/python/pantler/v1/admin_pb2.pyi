@@ -2,6 +2,8 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from pantler.v1 import rate_limit_pb2 as _rate_limit_pb2
+from pantler.v1 import sort_order_pb2 as _sort_order_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -21,7 +23,7 @@ ON_FAILOVER_REPLAY: OnFailover
 ON_FAILOVER_HIDE_ALL: OnFailover
 
 class NamespaceConfig(_message.Message):
-    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio", "tag_index", "invalidation_replicas", "on_failover", "reclaim_keys_per_second", "l1", "near_cache")
+    __slots__ = ("ttl", "max_ttl", "ttl_jitter_ratio", "max_value_bytes", "replica_reads", "sliding", "stale_while_revalidate", "stale_if_error", "refresh_ratio", "tag_index", "invalidation_replicas", "on_failover", "reclaim_keys_per_second", "l1", "near_cache", "boards", "strict_boards", "counter_ttl", "channels")
     TTL_FIELD_NUMBER: _ClassVar[int]
     MAX_TTL_FIELD_NUMBER: _ClassVar[int]
     TTL_JITTER_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +39,10 @@ class NamespaceConfig(_message.Message):
     RECLAIM_KEYS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     L1_FIELD_NUMBER: _ClassVar[int]
     NEAR_CACHE_FIELD_NUMBER: _ClassVar[int]
+    BOARDS_FIELD_NUMBER: _ClassVar[int]
+    STRICT_BOARDS_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_TTL_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
     ttl: _duration_pb2.Duration
     max_ttl: _duration_pb2.Duration
     ttl_jitter_ratio: float
@@ -52,7 +58,43 @@ class NamespaceConfig(_message.Message):
     reclaim_keys_per_second: int
     l1: FirstLevelConfig
     near_cache: bool
-    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ..., tag_index: _Optional[bool] = ..., invalidation_replicas: _Optional[int] = ..., on_failover: _Optional[_Union[OnFailover, str]] = ..., reclaim_keys_per_second: _Optional[int] = ..., l1: _Optional[_Union[FirstLevelConfig, _Mapping]] = ..., near_cache: _Optional[bool] = ...) -> None: ...
+    boards: _containers.RepeatedCompositeFieldContainer[BoardConfig]
+    strict_boards: bool
+    counter_ttl: _duration_pb2.Duration
+    channels: ChannelsConfig
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ttl_jitter_ratio: _Optional[float] = ..., max_value_bytes: _Optional[int] = ..., replica_reads: _Optional[bool] = ..., sliding: _Optional[bool] = ..., stale_while_revalidate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stale_if_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., refresh_ratio: _Optional[float] = ..., tag_index: _Optional[bool] = ..., invalidation_replicas: _Optional[int] = ..., on_failover: _Optional[_Union[OnFailover, str]] = ..., reclaim_keys_per_second: _Optional[int] = ..., l1: _Optional[_Union[FirstLevelConfig, _Mapping]] = ..., near_cache: _Optional[bool] = ..., boards: _Optional[_Iterable[_Union[BoardConfig, _Mapping]]] = ..., strict_boards: _Optional[bool] = ..., counter_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., channels: _Optional[_Union[ChannelsConfig, _Mapping]] = ...) -> None: ...
+
+class BoardConfig(_message.Message):
+    __slots__ = ("pattern", "order", "period", "time_zone", "retention", "max_members")
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    pattern: str
+    order: _sort_order_pb2.SortOrder
+    period: _rate_limit_pb2.CalendarPeriod
+    time_zone: str
+    retention: _duration_pb2.Duration
+    max_members: int
+    def __init__(self, pattern: _Optional[str] = ..., order: _Optional[_Union[_sort_order_pb2.SortOrder, str]] = ..., period: _Optional[_Union[_rate_limit_pb2.CalendarPeriod, str]] = ..., time_zone: _Optional[str] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_members: _Optional[int] = ...) -> None: ...
+
+class ChannelsConfig(_message.Message):
+    __slots__ = ("max_payload_bytes", "history")
+    MAX_PAYLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    max_payload_bytes: int
+    history: ChannelHistoryConfig
+    def __init__(self, max_payload_bytes: _Optional[int] = ..., history: _Optional[_Union[ChannelHistoryConfig, _Mapping]] = ...) -> None: ...
+
+class ChannelHistoryConfig(_message.Message):
+    __slots__ = ("max_messages", "ttl")
+    MAX_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    max_messages: int
+    ttl: _duration_pb2.Duration
+    def __init__(self, max_messages: _Optional[int] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class FirstLevelConfig(_message.Message):
     __slots__ = ("max_bytes", "ttl", "max_staleness", "negative", "audit_ratio")

@@ -24,6 +24,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NOT_REPLICATED: _ClassVar[ErrorReason]
     ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN: _ClassVar[ErrorReason]
     ERROR_REASON_SLOT_NOT_HELD: _ClassVar[ErrorReason]
+    ERROR_REASON_BOARD_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_HISTORY: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
@@ -43,4 +45,6 @@ ERROR_REASON_CASCADE_TOO_WIDE: ErrorReason
 ERROR_REASON_NOT_REPLICATED: ErrorReason
 ERROR_REASON_RATE_LIMIT_RULE_UNKNOWN: ErrorReason
 ERROR_REASON_SLOT_NOT_HELD: ErrorReason
+ERROR_REASON_BOARD_UNKNOWN: ErrorReason
+ERROR_REASON_NO_HISTORY: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason

@@ -34,6 +34,7 @@ if ARGV[1] == 'refund' then
   redis.pcall('PUBLISH', ARGV[4], KEYS[1])  -- pcall: without the right to publish, all else is done
 end
 if KEYS[2] then
-  call('SET', KEYS[2], ARGV[5] .. cmsgpack.pack(packed), 'PX', 600000)
+  -- include functions/remember.lua
+  remember(KEYS[2], ARGV[5], packed)
 end
 return packed

@@ -64,6 +64,7 @@ if answers[1] == 1 then
   end
 end
 if record then
-  redis.call('SET', record, ARGV[2] .. cmsgpack.pack(answers), 'PX', 600000)
+  -- include functions/remember.lua
+  remember(record, ARGV[2], answers)
 end
 return answers

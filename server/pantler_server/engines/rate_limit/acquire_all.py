@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import structlog
 
+from pantler_server.core.clock import RedisClock
 from pantler_server.core.config import Topology
 from pantler_server.core.errors import ServiceError, StoreError
 from pantler_server.engines.rate_limit import metrics, scripts
@@ -81,7 +82,7 @@ class AcquireAll:
         asked_at = asyncio.get_running_loop().time()
         numbers = [self._denials.number(check.place) for check in group]
 
-        def make(clock: scripts.Clock) -> Request:
+        def make(clock: RedisClock) -> Request:
             return scripts.acquire_all(group, slots, clock, request_id)
 
         try:
@@ -165,7 +166,7 @@ class AcquireAll:
         slot = decision.slot
         action = "release" if slot else "refund"
 
-        def make(clock: scripts.Clock) -> Request:
+        def make(clock: RedisClock) -> Request:
             return scripts.acquire(check, clock, action=action, slot=slot, request_id=back_id)
 
         await self._asking.ask([check], make, deadline)

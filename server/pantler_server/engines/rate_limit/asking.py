@@ -3,22 +3,18 @@
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
-from pantler_server.core.errors import (
-    FieldViolation,
-    InvalidFields,
-    StoreError,
-    StoreUnavailable,
-)
+from pantler_server.core.clock import RedisClock
+from pantler_server.core.errors import StoreError, StoreUnavailable
 from pantler_server.engines.rate_limit.model import Check
-from pantler_server.engines.rate_limit.scripts import Clock
+from pantler_server.store import answers
 from pantler_server.store.link import Reply
 from pantler_server.store.node import Node
 from pantler_server.store.request import Request
 from pantler_server.store.store import Store
 
-_REUSED, _OUTDATED = 2, 3  # replies of the scripts
+_OUTDATED = 3  # a reply of the scripts
 
-MakeRequest = Callable[[Clock], Request]
+MakeRequest = Callable[[RedisClock], Request]
 
 
 class Asking:
@@ -26,7 +22,7 @@ class Asking:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = Clock()
+        self._clock = RedisClock()
         self._hanging: WeakKeyDictionary[Node, int] = WeakKeyDictionary()
         """What `Store.heard` said of each Redis that did not answer."""
 
@@ -42,9 +38,8 @@ class Asking:
             reply = await self._ask_if_it_answers(request, make, deadline)
         else:
             reply = await self._ask_in_time(request, make, deadline)
-        if reply[0] == _REUSED:
-            rule = "was that of another request within the last 10 minutes: use a new one"
-            raise InvalidFields([FieldViolation("request_id", rule)])
+        if reply[0] == answers.REUSED:
+            raise answers.reused()
         return reply
 
     async def _ask_if_it_answers(

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from pantler_server.core import background
+from pantler_server.core.clock import RedisClock
 from pantler_server.core.config import Settings
 from pantler_server.core.errors import RateLimitRuleUnknown, SlotNotHeld, StoreError
 from pantler_server.engines.rate_limit import metrics, scripts
@@ -83,7 +84,7 @@ class RateLimitEngine:
         slot = new_slot(check)
         number, asked_at = self._denials.number(check.place), asyncio.get_running_loop().time()
 
-        def make(clock: scripts.Clock) -> Request:
+        def make(clock: RedisClock) -> Request:
             return scripts.acquire(check, clock, slot=slot, request_id=request_id)
 
         try:
@@ -109,7 +110,7 @@ class RateLimitEngine:
     async def peek(self, check: Check, deadline: float) -> Decision:
         """What `acquire` would say. One round trip."""
 
-        def make(clock: scripts.Clock) -> Request:
+        def make(clock: RedisClock) -> Request:
             return scripts.acquire(check, clock, action="peek")
 
         try:
@@ -126,7 +127,7 @@ class RateLimitEngine:
     async def refund(self, check: Check, request_id: str, deadline: float) -> Decision:
         """Gives permits back. One round trip. A request id as with `acquire`."""
 
-        def make(clock: scripts.Clock) -> Request:
+        def make(clock: RedisClock) -> Request:
             return scripts.acquire(check, clock, action="refund", request_id=request_id)
 
         reply = await self._asking.ask([check], make, deadline)
@@ -152,7 +153,7 @@ class RateLimitEngine:
             raise SlotNotHeld(slot)
 
     async def _change_slot(self, check: Check, action: str, slot: str, deadline: float) -> bool:
-        def make(clock: scripts.Clock) -> Request:
+        def make(clock: RedisClock) -> Request:
             return scripts.acquire(check, clock, action=action, slot=slot)
 
         try:

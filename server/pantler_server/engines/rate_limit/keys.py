@@ -1,6 +1,6 @@
 """Where rate limits live in Redis (role `state`). Those of one rule and subject share a slot."""
 
-from hashlib import blake2b
+from pantler_server.store import answers
 
 WORKERS = "{pantler}:workers"
 """A zset: the workers of the deployment, by when each was last seen (seen.lua). Expires with the
@@ -24,7 +24,4 @@ def answer(state: bytes, kind: bytes, request_id: str) -> bytes:
     """`l{rule:subject}` and a digest of the request id, a string: the first answer to it
     (acquire.lua). Expires after 10 minutes. The digest has an equal length for all ids, so that a
     subject's braces can't make two of these the same."""
-    return b"%br:%b" % (
-        state.removesuffix(kind),
-        blake2b(request_id.encode(), digest_size=16).digest(),
-    )
+    return b"%br:%b" % (state.removesuffix(kind), answers.digest(request_id))

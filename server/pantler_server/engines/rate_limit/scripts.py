@@ -2,13 +2,13 @@
 file."""
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from struct import Struct
-from time import time
 
+from pantler_server.core.clock import RedisClock
 from pantler_server.core.rate_limit import BUCKETS, Algorithm
 from pantler_server.engines.rate_limit import keys
 from pantler_server.engines.rate_limit.model import Check, Decision
+from pantler_server.store import answers
 from pantler_server.store.request import Argument, Request, Script, pack
 from pantler_server.store.store import Store
 
@@ -23,22 +23,8 @@ _NUMBERS = Struct("<QQQQQ")  # of a check, as acquire.lua takes them
 _ANSWER = Struct("<Bqqq")  # functions/answer.lua; the slot comes after it
 
 
-class Clock:
-    """Redis's, as far as a worker knows it: enough to guess the period of a calendar."""
-
-    def __init__(self) -> None:
-        self._ahead_us = 0
-
-    def now_us(self) -> int:
-        return int(time() * 1e6) + self._ahead_us
-
-    def correct(self, redis_us: int) -> None:
-        """A script said that the guess was wrong, and what Redis has."""
-        self._ahead_us = redis_us - int(time() * 1e6)
-
-
 def acquire(
-    check: Check, clock: Clock, *, action: str = "take", slot: str = "", request_id: str = ""
+    check: Check, clock: RedisClock, *, action: str = "take", slot: str = "", request_id: str = ""
 ) -> Request:
     """One check. The reply is as acquire.lua gives it."""
     limit, place = check.limit, check.place
@@ -53,7 +39,7 @@ def acquire(
 
 
 def acquire_all(
-    checks: Sequence[Check], slots: Sequence[str], clock: Clock, request_id: str = ""
+    checks: Sequence[Check], slots: Sequence[str], clock: RedisClock, request_id: str = ""
 ) -> Request:
     """Checks of one server and slot. The reply is as acquire_all.lua gives it."""
     places: list[Argument] = [check.place for check in checks]
@@ -116,7 +102,7 @@ def _place(check: Check) -> bytes:
     return check.place
 
 
-def _numbers(check: Check, clock: Clock) -> bytes:
+def _numbers(check: Check, clock: RedisClock) -> bytes:
     limit = check.limit
     rule, first, second = limit.rule, 0, 0
     if rule.algorithm in BUCKETS:
@@ -130,7 +116,7 @@ def _numbers(check: Check, clock: Clock) -> bytes:
 def _fingerprint(action: str, checks: Sequence[Check]) -> bytes:
     """What tells two requests with one id apart, beyond what their key does: the rules by what they
     are called, so that a reload makes no other request of one."""
-    said = [action]
+    said: list[str | bytes] = [action]
     for check in checks:
-        said += (check.limit.beginning.decode(), check.subject, str(check.cost))
-    return blake2b("\0".join(said).encode(), digest_size=8).digest()
+        said += (check.limit.beginning, check.subject, str(check.cost))
+    return answers.fingerprint(*said)

@@ -12,13 +12,14 @@ change meanwhile it may miss some, and the walk fails instead of saying that it 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from pantler_server.core.errors import FieldViolation, InvalidFields
+from pantler_server.core.glob import Glob, compile_glob, redis_glob
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import marks
 from pantler_server.engines.cache.failover import OfPartitions
 from pantler_server.engines.cache.first_level import FirstLevel
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.invalidation.applying import Applier, in_part
-from pantler_server.engines.cache.invalidation.glob import Glob, compile_glob, redis_glob
 from pantler_server.engines.cache.invalidation.model import Progress
 from pantler_server.store.store import Store
 
@@ -43,7 +44,10 @@ class PatternWalk:
         """How far it is, from time to time, and a last one that is done. Each step has the store's
         time-out; the whole takes as long as it takes, and ends where its caller stops. Raises
         InvalidFields for `pattern`, and the StoreErrors."""
-        glob = compile_glob(pattern)
+        try:
+            glob = compile_glob(pattern)
+        except ValueError as exc:
+            raise InvalidFields([FieldViolation("pattern", str(exc))]) from None
         floors = {} if dry_run else await self._raise_floor(space)
         with in_part(self._store.role, begun=not dry_run):
             async for progress in self._walk(space, glob, floors, dry_run=dry_run):

@@ -4,8 +4,6 @@ other; `\` takes the meaning from the character after it. Redis has the same, bu
 import re
 from dataclasses import dataclass
 
-from pantler_server.core.errors import FieldViolation, InvalidFields
-
 _SPECIAL_TO_REDIS = re.compile(r"[*?\[\]\\^-]")
 
 
@@ -22,9 +20,9 @@ class Glob:
 
 
 def compile_glob(pattern: str) -> Glob:
-    """Raises InvalidFields for `pattern`."""
+    """Raises ValueError that says what the pattern must be."""
     if not pattern:
-        raise _malformed("must not be empty")
+        raise ValueError("must not be empty")
     parts = [""]  # between each two of them stands a `*`
     prefix, in_prefix, at = "", True, 0
     while at < len(pattern):
@@ -61,7 +59,7 @@ def redis_glob(prefix: str) -> str:
 def _one_of(pattern: str, at: int) -> tuple[str, int]:
     """The class that begins after a `[`, as a regular expression, and where it ends."""
     if pattern.startswith("!", at):
-        raise _malformed("has a [!: write [^ for all but those, [\\! for the character itself")
+        raise ValueError("has a [!: write [^ for all but those, [\\! for the character itself")
     negated = pattern.startswith("^", at)
     at += negated
     said = ""
@@ -71,25 +69,21 @@ def _one_of(pattern: str, at: int) -> tuple[str, int]:
         if pattern.startswith("-", at) and not pattern.startswith("-]", at):
             last, at = _in_class(pattern, at + 1)
             if last < first:
-                raise _malformed(f"has a range that ends before it begins: {first}-{last}")
+                raise ValueError(f"has a range that ends before it begins: {first}-{last}")
         said += f"{re.escape(first)}-{re.escape(last)}"
     if not said:
-        raise _malformed("has an empty []: write \\[ for the character itself")
+        raise ValueError("has an empty []: write \\[ for the character itself")
     return f"[{'^' if negated else ''}{said}]", at + 1
 
 
 def _in_class(pattern: str, at: int) -> tuple[str, int]:
     if at >= len(pattern):
-        raise _malformed("has a [ without its ]: write \\[ for the character itself")
+        raise ValueError("has a [ without its ]: write \\[ for the character itself")
     return _escaped(pattern, at + 1) if pattern[at] == "\\" else (pattern[at], at + 1)
 
 
 def _escaped(pattern: str, at: int) -> tuple[str, int]:
     """The character after a backslash, and where it ends."""
     if at >= len(pattern):
-        raise _malformed("ends in a backslash: write \\\\ for one")
+        raise ValueError("ends in a backslash: write \\\\ for one")
     return pattern[at], at + 1
-
-
-def _malformed(rule: str) -> InvalidFields:
-    return InvalidFields([FieldViolation("pattern", rule)])
