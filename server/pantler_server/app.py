@@ -4,7 +4,14 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from pantler.v1 import admin_pb2, cache_pb2, invalidation_pb2, rate_limit_pb2, tag_pb2
+from pantler.v1 import (
+    admin_pb2,
+    cache_pb2,
+    invalidation_pb2,
+    leaderboard_pb2,
+    rate_limit_pb2,
+    tag_pb2,
+)
 from prometheus_client import Gauge
 
 from pantler_server.core import background
@@ -16,6 +23,7 @@ from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.events.engine import EventEngine
 from pantler_server.engines.health.engine import HealthEngine
+from pantler_server.engines.leaderboard.engine import LeaderboardEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.envoy import EnvoyEngine
@@ -24,6 +32,7 @@ from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
 from pantler_server.servicers.envoy import EnvoyServicer
 from pantler_server.servicers.invalidation import InvalidationServicer
+from pantler_server.servicers.leaderboard import LeaderboardServicer
 from pantler_server.servicers.rate_limit import RateLimitServicer
 from pantler_server.servicers.tag import TagServicer
 from pantler_server.store.open import open_store
@@ -88,6 +97,10 @@ class App:
         )
         self._grpc.add(
             rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"], EnvoyServicer(self._envoy)
+        )
+        self._grpc.add(
+            leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"],
+            LeaderboardServicer(LeaderboardEngine(self._state_store), self._namespaces),
         )
         self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],

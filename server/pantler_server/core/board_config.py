@@ -11,6 +11,14 @@ from pantler_server.core.glob import compile_glob
 from pantler_server.core.setting_types import Duration, Problem, refuse
 
 MAX_RETENTION = timedelta(days=3650)
+MAX_PERIODS = 1000  # that are kept: who deletes a board names the keys of all in one script
+_SHORTEST = {
+    Period.HOUR: timedelta(hours=1),
+    Period.DAY: timedelta(hours=23),
+    Period.WEEK: timedelta(days=6, hours=23),
+    Period.MONTH: timedelta(days=28),
+    Period.YEAR: timedelta(days=365),
+}
 
 
 class BoardOrder(StrEnum):
@@ -45,6 +53,8 @@ class BoardConfig(BaseModel):
     def _problems(self) -> Iterator[Problem]:
         if self.time_zone and self.period is None:
             yield ("time_zone",), "is of use only with period"
+        if self.period and self.retention // _SHORTEST[self.period] >= MAX_PERIODS:
+            yield ("retention",), f"would keep more than {MAX_PERIODS} periods"
         try:
             time_zone(self.time_zone)
         except ValueError as exc:

@@ -88,11 +88,10 @@ def checks(request: rate_limit_pb2.AcquireAllRequest, engine: RateLimitEngine) -
 
 
 def request_id(request: _HasRequestId) -> str:
-    if request.request_id:
-        violations: validate.Violations = []
-        validate.text(request.request_id, validate.MAX_ID_BYTES, "request_id", violations)
-        validate.refuse(violations)
-    return request.request_id
+    violations: validate.Violations = []
+    found = validate.request_id(request.request_id, violations)
+    validate.refuse(violations)
+    return found
 
 
 def refunded(request: rate_limit_pb2.RefundRequest, engine: RateLimitEngine) -> Check:

@@ -139,6 +139,19 @@ def batch(count: int, path: str) -> None:
         raise InvalidFields([FieldViolation(path, f"must have 1 to {MAX_BATCH_ITEMS} items")])
 
 
+def limit(count: int, violations: Violations) -> None:
+    """How many to give at the most."""
+    if not 1 <= count <= MAX_BATCH_ITEMS:
+        violations.append(FieldViolation("limit", f"must be 1 to {MAX_BATCH_ITEMS}"))
+
+
+def request_id(said: str, violations: Violations) -> str:
+    """What callers make up, so that a call may be repeated; may be empty."""
+    if said:
+        text(said, MAX_ID_BYTES, "request_id", violations)
+    return said
+
+
 def value(data: bytes, max_bytes: int, path: str, violations: Violations) -> None:
     if len(data) > max_bytes:
         violations.append(
