@@ -15,6 +15,7 @@ from bench.report import Line, console
 from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
 from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
+from bench.sections.leaderboards import board_size, bulk_submit
 from bench.sections.levels import l1_hit, l1_hit_ratio, l1_memory, l1_staleness
 from bench.sections.rate_limits import acquire, acquire_script, denied, limit_memory, limits
 from bench.sections.reads import batch_get, redis_py, unary_get
@@ -44,6 +45,8 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "acquire-script": acquire_script,
     "limits": limits,
     "limit-memory": limit_memory,
+    "board-size": board_size,
+    "bulk-submit": bulk_submit,
     "start": start,
     "memory": memory,
 }

@@ -72,6 +72,24 @@ async def open_limits(redis_socket: str, settings: Settings) -> AsyncIterator[Op
             await engine.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class OpenState:
+    """What engines without a configuration of their own need."""
+
+    store: Store
+    namespaces: NamespaceEngine
+
+    async def namespace(self, name: str) -> Namespace:
+        return await self.namespaces.resolve(name, deadline())
+
+
+@asynccontextmanager
+async def open_state(redis_socket: str) -> AsyncIterator[OpenState]:
+    """As `open_engine`, for boards, places and counters."""
+    async with _open_store("state", redis_socket) as store:
+        yield OpenState(store, NamespaceEngine(store, store, Settings()))
+
+
 @asynccontextmanager
 async def _open_store(role: str, redis_socket: str) -> AsyncIterator[Store]:
     configure_logs(LogConfig(level="warning"))  # that Redis is connected is no news here
