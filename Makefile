@@ -17,10 +17,10 @@ serve: $(READY) ## Serve on 127.0.0.1:50051 (gRPC) and :8080 (HTTP), on an embed
 	@exec $(BIN)/pantler serve $(ARGS)
 
 test: $(READY) ## Run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: $(READY) ## Run the chaos tests and long runs
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 check: $(READY) ## Check format, lint, types, import contracts, protos, generated code
 	@scripts/check

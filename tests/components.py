@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,21 @@ def _components(item: pytest.Item) -> Iterator[str]:
         yield name
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of a run over several (pytest-xdist) says what it left out."""
+    left_out = node.config.stash[_LEFT_OUT]
+    for name, files in node.workeroutput.get("left_out", {}).items():
+        left_out[name] |= set(files)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In CI a run that left something out, or skipped something, has failed."""
+    if hasattr(session.config, "workeroutput"):
+        found = session.config.stash[_LEFT_OUT]
+        session.config.workeroutput["left_out"] = {name: [*files] for name, files in found.items()}
+        return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = bool(reporter and reporter.stats.get("skipped"))
     incomplete = skipped or bool(session.config.stash[_LEFT_OUT])

@@ -47,6 +47,19 @@ def test_what_is_missing_fails_ci(run_with) -> None:  # type: ignore[no-untyped-
     assert run_with(FILE.format(name="no-such-program"), ci=True).ret == 1
 
 
+def test_what_is_missing_is_named_by_a_run_over_several_processes(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\nmarkers =\n    component(name): needs a program\n")
+    pytester.makepyfile(test_some=FILE.format(name="grpcurl"))
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("PATH", "")
+    result = pytester.runpytest_inprocess("-p", "tests.components", "-p", "no:asyncio", "-n", "2")
+    result.stdout.fnmatch_lines(["*did not run for want of grpcurl*", "  test_some.py"])
+    result.assert_outcomes(passed=1)
+    assert result.ret == 1
+
+
 def test_a_skip_fails_ci(run_with) -> None:  # type: ignore[no-untyped-def]
     text = "import pytest\ndef test_skipped():\n    pytest.skip('later')\n"
     assert run_with(text, ci=False).ret == 0

@@ -1,6 +1,7 @@
 """A real Redis server, from the binary that Pantler embeds or from another."""
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -24,13 +25,17 @@ START_TIMEOUT_S = 10.0
 # and such that a Cluster's bus, 10,000 above, has its port too.
 PORTS = range(12_000, 22_000)
 
+# Of several processes that run tests side by side (pytest-xdist: gw0, gw1, …) each has its own.
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
 _given: set[int] = set()  # a server of ours may be down, or not started yet, and keeps its port
 
 
 def free_port() -> int:
     """A port of loopback that nobody uses now, and that was not given to another caller."""
     while True:
-        port = random.choice(PORTS)
+        port = random.choice(PORTS[_PROCESS::_PROCESSES])
         if port in _given:
             continue
         with socket.socket() as probe, suppress(OSError):
