@@ -9,6 +9,7 @@ from pantler.v1 import leaderboard_pb2
 from pantler_server.core.calendar import Span
 from pantler_server.core.errors import FieldViolation
 from pantler_server.engines.leaderboard.model import (
+    NO_ATTRIBUTES,
     THIS_PERIOD,
     Description,
     Page,
@@ -73,7 +74,10 @@ def entries(
     request: leaderboard_pb2.SubmitScoresRequest, violations: validate.Violations
 ) -> list[ScoreEntry]:
     validate.batch(len(request.entries), "entries")
-    found = [ScoreEntry(one.member, one.score, one.attributes) for one in request.entries]
+    found = [
+        ScoreEntry(one.member, one.score, one.attributes or NO_ATTRIBUTES)
+        for one in request.entries
+    ]
     names, scores, _ = zip(*found, strict=True)
     _check_members(names, "entries[{}].member", violations)
     if not all(map(isfinite, scores)):
@@ -83,7 +87,7 @@ def entries(
             if not isfinite(score)
         )
     for index, one in enumerate(found):
-        if one.attributes:
+        if one.attributes is not NO_ATTRIBUTES:
             _check_attributes(one, f"entries[{index}].attributes", violations)
     return found
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from pantler_server.core.board_config import BoardOrder
 from pantler_server.core.calendar import Span
 
+NO_ATTRIBUTES: Mapping[str, str] = {}
+
 
 class ScorePolicy(StrEnum):
     """What becomes of the score that a member has."""

@@ -10,6 +10,7 @@ from pantler_server.core.config import MILLISECOND
 from pantler_server.engines.leaderboard import keys
 from pantler_server.engines.leaderboard.board import Board
 from pantler_server.engines.leaderboard.model import (
+    NO_ATTRIBUTES,
     Ranked,
     ScoreEntry,
     ScorePolicy,
@@ -38,7 +39,6 @@ _ROW = Struct("<IH")  # functions/page.lua: rank, and length of the member
 _SIZE = Struct("<I")
 _ATTRIBUTES_AT = 14  # in what the hash of members has: after the score and its number
 _NUMBER = slice(8, _ATTRIBUTES_AT)
-_NO_ATTRIBUTES: Mapping[str, str] = {}
 
 
 class Target:
@@ -93,8 +93,10 @@ def submit(
     board = target.board
     said: list[Argument] = []
     for member, score, attributes in entries:
-        # Of two zeros that are equal but not the same only one is used.
-        said += (member, _SCORE.pack(score + 0.0) + _json(attributes))
+        packed = _SCORE.pack(score + 0.0)  # of two zeros that are equal only one is used
+        if attributes is not NO_ATTRIBUTES:
+            packed += _json(attributes)
+        said += (member, packed)
     order = board.config.order[0]
     if not request_id:
         return target.request(
@@ -194,7 +196,7 @@ def _ranked(member: str, rank: int, known: bytes) -> Ranked:
         member,
         _SCORE.unpack_from(known)[0],
         rank,
-        json.loads(attributes) if attributes else _NO_ATTRIBUTES,
+        json.loads(attributes) if attributes else NO_ATTRIBUTES,
     )
 
 
