@@ -7,6 +7,8 @@ import structlog
 from pantler.v1 import (
     admin_pb2,
     cache_pb2,
+    counter_pb2,
+    geo_pb2,
     invalidation_pb2,
     leaderboard_pb2,
     rate_limit_pb2,
@@ -21,7 +23,9 @@ from pantler_server.core.reload import Reloader
 from pantler_server.edge.http import HttpHost
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.events.engine import EventEngine
+from pantler_server.engines.geo.engine import GeoEngine
 from pantler_server.engines.health.engine import HealthEngine
 from pantler_server.engines.leaderboard.engine import LeaderboardEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
@@ -30,7 +34,9 @@ from pantler_server.engines.rate_limit.envoy import EnvoyEngine
 from pantler_server.generated import rls_pb2
 from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
+from pantler_server.servicers.counter import CounterServicer
 from pantler_server.servicers.envoy import EnvoyServicer
+from pantler_server.servicers.geo import GeoServicer
 from pantler_server.servicers.invalidation import InvalidationServicer
 from pantler_server.servicers.leaderboard import LeaderboardServicer
 from pantler_server.servicers.rate_limit import RateLimitServicer
@@ -90,6 +96,14 @@ class App:
             InvalidationServicer(
                 cache.invalidation, cache.watching, self._events, self._namespaces
             ),
+        )
+        self._grpc.add(
+            geo_pb2.DESCRIPTOR.services_by_name["GeoService"],
+            GeoServicer(GeoEngine(self._state_store), self._namespaces),
+        )
+        self._grpc.add(
+            counter_pb2.DESCRIPTOR.services_by_name["CounterService"],
+            CounterServicer(CounterEngine(self._state_store), self._namespaces),
         )
         self._grpc.add(
             rate_limit_pb2.DESCRIPTOR.services_by_name["RateLimitService"],

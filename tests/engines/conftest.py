@@ -15,6 +15,8 @@ from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.first_level import Level
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
+from pantler_server.engines.counter.engine import CounterEngine
+from pantler_server.engines.geo.engine import GeoEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.store.embedded import EmbeddedValkey
@@ -278,3 +280,19 @@ async def _rate_limits(store: Store, settings: Settings) -> AsyncIterator[RateLi
             await asyncio.sleep(0.005)
     yield running
     await running.stop()
+
+
+@pytest.fixture(scope="session")
+def geo(store: Store) -> GeoEngine:
+    return GeoEngine(store)
+
+
+@pytest.fixture(scope="session")
+def counters(store: Store) -> CounterEngine:
+    return CounterEngine(store)
+
+
+@pytest.fixture(scope="session")
+def other_counters(store: Store) -> CounterEngine:
+    """As another worker has it."""
+    return CounterEngine(store)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pantler.client import AsyncClient
+    from pantler.counter_model import CounterResult
     from pantler.errors import (
         CascadeTooWide,
         DeadlineExceeded,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Unavailable,
         WrongKind,
     )
+    from pantler.geo_model import NearbyLocation, Point
     from pantler.model import (
         AddTagsResult,
         Dependent,
@@ -59,6 +61,7 @@ __all__ = [
     "AllDecision",
     "AsyncClient",
     "CascadeTooWide",
+    "CounterResult",
     "DeadlineExceeded",
     "Decision",
     "Dependent",
@@ -72,12 +75,14 @@ __all__ = [
     "InvalidationEvent",
     "InvalidationWatch",
     "LeaseLost",
+    "NearbyLocation",
     "NotFound",
     "NotReplicated",
     "OutcomeUnknown",
     "PantlerError",
     "PartialFailure",
     "PatternProgress",
+    "Point",
     "PublishedEvent",
     "RateLimitCheck",
     "RateLimitRule",
@@ -97,6 +102,7 @@ _MODULES = {
     "AddTagsResult": "model",
     "AllDecision": "rate_limit_model",
     "AsyncClient": "client",
+    "CounterResult": "counter_model",
     "Decision": "rate_limit_model",
     "Dependent": "model",
     "Description": "model",
@@ -104,7 +110,9 @@ _MODULES = {
     "InvalidatedKeys": "model",
     "InvalidationEvent": "model",
     "InvalidationWatch": "watch",
+    "NearbyLocation": "geo_model",
     "PatternProgress": "model",
+    "Point": "geo_model",
     "PublishedEvent": "model",
     "RateLimitCheck": "rate_limit_model",
     "RateLimitRule": "rate_limit_model",

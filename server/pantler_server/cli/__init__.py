@@ -10,9 +10,11 @@ import typer
 from pantler_server.cli.admin import namespaces, ping
 from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.config import config_app
+from pantler_server.cli.counter import counter_app, unique_app
 from pantler_server.cli.depend import depend, dependents
 from pantler_server.cli.entry import describe, touch
 from pantler_server.cli.event import event
+from pantler_server.cli.geo import geo_app
 from pantler_server.cli.invalidate import invalidate_app
 from pantler_server.cli.limit import limit_app
 from pantler_server.cli.serve import serve
@@ -50,9 +52,9 @@ def _pantler(
 
     Start one with `pantler serve`; the other commands call a server that runs.
 
-    Exit codes: 0 done; 1 no such entry, or denied by a rate limit; 2 wrong usage, or the server
-    refused a field; 3 the server or its Redis can't be reached, or the time was up; 4 anything
-    else; 130 stopped by Ctrl-C.
+    Exit codes: 0 done; 1 not there, or denied by a rate limit or a counter's bounds; 2 wrong usage,
+    or the server refused a field; 3 the server or its Redis can't be reached, or the time was up; 4
+    anything else; 130 stopped by Ctrl-C.
     """
 
 
@@ -70,6 +72,9 @@ app.command()(dependents)
 app.command()(event)
 app.command()(watch)
 app.add_typer(limit_app, name="limit")
+app.add_typer(geo_app, name="geo")
+app.add_typer(counter_app, name="counter")
+app.add_typer(unique_app, name="unique")
 app.command()(ping)
 app.command()(namespaces)
 app.add_typer(config_app, name="config")

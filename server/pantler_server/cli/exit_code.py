@@ -8,9 +8,9 @@ class ExitCode(IntEnum):
 
     DONE = 0
     MISS = 1
-    """There is no such entry."""
+    """There is no such entry, nor anything else of the name."""
     DENIED = 1
-    """A rate limit does not allow it, or the slot is held no more."""
+    """A rate limit or a counter's bounds do not allow it, or the slot is held no more."""
     USAGE = 2
     """Wrong options, a wrong configuration, or a field that the server refused."""
     UNAVAILABLE = 3

@@ -196,7 +196,7 @@ class NamespaceConfig(_Section):
     ttl: Duration = Field(timedelta(hours=1), ge=MILLISECOND)
     """The ttl of an entry that is set without one."""
     max_ttl: Duration = Field(timedelta(days=30), ge=MILLISECOND, le=timedelta(days=3650))
-    """The longest ttl that a Set may ask for."""
+    """The longest ttl that a call may ask for."""
     ttl_jitter_ratio: float = Field(0.0, ge=0.0, le=1.0)
     """The share of a ttl by which it is shortened at random: with 0.1, 60 s becomes 54 to 60 s."""
     sliding: bool = False

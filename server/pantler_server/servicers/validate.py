@@ -89,6 +89,21 @@ def key_violation(value: str, path: str) -> FieldViolation:
     return FieldViolation(path, f"must be at most {MAX_KEY_BYTES} bytes of UTF-8")
 
 
+def key(value: str, path: str, violations: Violations) -> None:
+    """A key, or another name of the caller's choice."""
+    if not is_key(value):
+        violations.append(key_violation(value, path))
+
+
+def batch_of_keys(values: Sequence[str], most: int, path: str, violations: Violations) -> None:
+    """The keys of a batch. Of none or too many none is looked at."""
+    if not 1 <= len(values) <= most:
+        violations.append(FieldViolation(path, f"must have 1 to {most} items"))
+    elif not are_keys(values):
+        for index, one in enumerate(values):
+            key(one, f"{path}[{index}]", violations)
+
+
 def text(value: str, max_bytes: int, path: str, violations: Violations) -> None:
     """A name or an id that may be empty."""
     if len(value.encode()) > max_bytes or CONTROL.search(value):

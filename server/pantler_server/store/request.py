@@ -111,6 +111,7 @@ class Script:
         subject: str,
         *,
         repeatable: bool = False,
+        writes: bool = True,
         only_on: bytes = b"",
     ) -> Request:
         """One call of the script: a single reply."""
@@ -120,6 +121,7 @@ class Script:
             (pack("EVALSHA", self.digest, *operands),),
             subject,
             repeatable=repeatable,
+            writes=writes,
             if_no_script=ScriptSource(self.source, operands),
             only_on=only_on,
         )

@@ -124,7 +124,7 @@ class CounterServiceServicer:
 
     def CountUnique(self, request, context):
         """CountUnique says how many different members up to 100 sets have seen together, with a standard error of
-        0.81 %. One round trip; O(1) for each set, some 10 us.
+        0.81 %. One round trip; O(1) for each set: 2 us on Valkey 9, 65 us on Redis 7.0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

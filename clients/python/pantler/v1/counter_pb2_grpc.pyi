@@ -62,7 +62,7 @@ class CounterServiceStub:
     """
     CountUnique: _grpc.UnaryUnaryMultiCallable[_counter_pb2.CountUniqueRequest, _counter_pb2.CountUniqueResponse]
     """CountUnique says how many different members up to 100 sets have seen together, with a standard error of
-    0.81 %. One round trip; O(1) for each set, some 10 us.
+    0.81 %. One round trip; O(1) for each set: 2 us on Valkey 9, 65 us on Redis 7.0.
     """
     MergeUnique: _grpc.UnaryUnaryMultiCallable[_counter_pb2.MergeUniqueRequest, _counter_pb2.MergeUniqueResponse]
     """MergeUnique lets a set have seen what up to 100 others have: a month from its days, say. One round trip;
@@ -103,7 +103,7 @@ class CounterServiceAsyncStub(CounterServiceStub):
     """
     CountUnique: _aio.UnaryUnaryMultiCallable[_counter_pb2.CountUniqueRequest, _counter_pb2.CountUniqueResponse]  # type: ignore[assignment]
     """CountUnique says how many different members up to 100 sets have seen together, with a standard error of
-    0.81 %. One round trip; O(1) for each set, some 10 us.
+    0.81 %. One round trip; O(1) for each set: 2 us on Valkey 9, 65 us on Redis 7.0.
     """
     MergeUnique: _aio.UnaryUnaryMultiCallable[_counter_pb2.MergeUniqueRequest, _counter_pb2.MergeUniqueResponse]  # type: ignore[assignment]
     """MergeUnique lets a set have seen what up to 100 others have: a month from its days, say. One round trip;
@@ -171,7 +171,7 @@ class CounterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_counter_pb2.CountUniqueResponse, _abc.Awaitable[_counter_pb2.CountUniqueResponse]]:
         """CountUnique says how many different members up to 100 sets have seen together, with a standard error of
-        0.81 %. One round trip; O(1) for each set, some 10 us.
+        0.81 %. One round trip; O(1) for each set: 2 us on Valkey 9, 65 us on Redis 7.0.
         """
 
     @_abc_1.abstractmethod

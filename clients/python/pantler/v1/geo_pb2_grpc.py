@@ -110,8 +110,11 @@ class GeoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchNearby(self, request, context):
-        """SearchNearby finds the members in a circle or a box around a point or a member. One round trip; the time
-        grows with how many there are in the area, and hardly with the size of the set.
+        """SearchNearby finds the members in a circle or a box around a point or a member. One round trip, two around
+        a member; the time grows with how many there are in the area, and hardly with the size of the set.
+
+        What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
+        thousands of kilometers, may take a few round trips more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

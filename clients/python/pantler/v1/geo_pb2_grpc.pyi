@@ -51,8 +51,11 @@ class GeoServiceStub:
     RemoveLocations: _grpc.UnaryUnaryMultiCallable[_geo_pb2.RemoveLocationsRequest, _geo_pb2.RemoveLocationsResponse]
     """RemoveLocations takes up to 1,000 members out of the set. One round trip; O(log N) for each."""
     SearchNearby: _grpc.UnaryUnaryMultiCallable[_geo_pb2.SearchNearbyRequest, _geo_pb2.SearchNearbyResponse]
-    """SearchNearby finds the members in a circle or a box around a point or a member. One round trip; the time
-    grows with how many there are in the area, and hardly with the size of the set.
+    """SearchNearby finds the members in a circle or a box around a point or a member. One round trip, two around
+    a member; the time grows with how many there are in the area, and hardly with the size of the set.
+
+    What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
+    thousands of kilometers, may take a few round trips more.
     """
     MeasureDistance: _grpc.UnaryUnaryMultiCallable[_geo_pb2.MeasureDistanceRequest, _geo_pb2.MeasureDistanceResponse]
     """MeasureDistance says how far two members are from each other. One round trip; O(1)."""
@@ -82,8 +85,11 @@ class GeoServiceAsyncStub(GeoServiceStub):
     RemoveLocations: _aio.UnaryUnaryMultiCallable[_geo_pb2.RemoveLocationsRequest, _geo_pb2.RemoveLocationsResponse]  # type: ignore[assignment]
     """RemoveLocations takes up to 1,000 members out of the set. One round trip; O(log N) for each."""
     SearchNearby: _aio.UnaryUnaryMultiCallable[_geo_pb2.SearchNearbyRequest, _geo_pb2.SearchNearbyResponse]  # type: ignore[assignment]
-    """SearchNearby finds the members in a circle or a box around a point or a member. One round trip; the time
-    grows with how many there are in the area, and hardly with the size of the set.
+    """SearchNearby finds the members in a circle or a box around a point or a member. One round trip, two around
+    a member; the time grows with how many there are in the area, and hardly with the size of the set.
+
+    What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
+    thousands of kilometers, may take a few round trips more.
     """
     MeasureDistance: _aio.UnaryUnaryMultiCallable[_geo_pb2.MeasureDistanceRequest, _geo_pb2.MeasureDistanceResponse]  # type: ignore[assignment]
     """MeasureDistance says how far two members are from each other. One round trip; O(1)."""
@@ -134,8 +140,11 @@ class GeoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _geo_pb2.SearchNearbyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_geo_pb2.SearchNearbyResponse, _abc.Awaitable[_geo_pb2.SearchNearbyResponse]]:
-        """SearchNearby finds the members in a circle or a box around a point or a member. One round trip; the time
-        grows with how many there are in the area, and hardly with the size of the set.
+        """SearchNearby finds the members in a circle or a box around a point or a member. One round trip, two around
+        a member; the time grows with how many there are in the area, and hardly with the size of the set.
+
+        What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
+        thousands of kilometers, may take a few round trips more.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,67 @@
+"""What docs/counters.md shows, run as written."""
+
+import json
+import shlex
+from datetime import timedelta
+from typing import Any
+
+import pantler
+import pytest
+
+from tests.docs.test_readme import ROOT, blocks, run
+from tests.servers.pantler import PantlerServer
+
+TEXT = (ROOT / "docs/counters.md").read_text()
+SHELL = blocks("sh", TEXT)
+GRPCURL = [shlex.split(block.replace("\\\n", " ")) for block in SHELL if "grpcurl" in block]
+PANTLER = [
+    shlex.split(line) for block in SHELL if "grpcurl" not in block for line in block.splitlines()
+]
+
+
+def test_every_rpc_is_shown() -> None:
+    assert [command[-1].rpartition("/")[2] for command in GRPCURL] == [
+        "Increment",
+        "GetCounters",
+        "ResetCounters",
+        "AddUnique",
+        "CountUnique",
+        "MergeUnique",
+    ]
+
+
+@pytest.mark.component("grpcurl")
+async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
+    answers = [json.loads(await run(command, server)) for command in GRPCURL]
+    added, got, reset, seen, counted, merged = answers
+    assert (added["value"], added["applied"]) == ("2", True)
+    assert added["expireTime"]
+    assert got["counters"] == [
+        {"counter": "seats:9", "value": "2", "found": True},
+        {"counter": "seats:10"},
+    ]
+    assert reset["counters"] == [{"counter": "seats:9", "value": "2", "found": True}]
+    assert seen == {"changed": True}
+    assert counted == merged == {"count": "2"}
+
+
+async def test_the_command_line_works(server: PantlerServer) -> None:
+    outputs = [await run(command, server) for command in PANTLER]
+    visits, stock, sold, seen, counted, got, seats, reset, more, merged = outputs
+    assert (visits, stock, sold) == ("1\n", "100\n", "99\n")
+    assert (seen, counted) == ("added\n", "2\n")
+    assert got == "'visits': 1\n'stock:7': 99\n"
+    assert seats.startswith("2, expires ")
+    assert reset == "'visits': 1\n"
+    assert (more, merged) == ("added\n", "3\n")
+
+
+async def test_the_lines_of_python_work(
+    server: PantlerServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [lines] = blocks("python", TEXT)
+    names: dict[str, Any] = {"timedelta": timedelta}
+    exec("async def call(client):\n    " + lines.replace("\n", "\n    "), names)
+    async with pantler.AsyncClient(server.address) as client:
+        await names["call"](client)
+    assert capsys.readouterr().out == "sold; 1 left\n2 readers\n"

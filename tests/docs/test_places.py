@@ -1,0 +1,72 @@
+"""What docs/places.md shows, run as written."""
+
+import json
+import shlex
+from typing import Any
+
+import pantler
+import pytest
+
+from tests.docs.test_readme import ROOT, blocks, run
+from tests.servers.pantler import PantlerServer
+
+TEXT = (ROOT / "docs/places.md").read_text()
+SHELL = blocks("sh", TEXT)
+GRPCURL = [shlex.split(block.replace("\\\n", " ")) for block in SHELL if "grpcurl" in block]
+PANTLER = [
+    shlex.split(line) for block in SHELL if "grpcurl" not in block for line in block.splitlines()
+]
+
+
+def test_every_rpc_is_shown() -> None:
+    assert [command[-1].rpartition("/")[2] for command in GRPCURL] == [
+        "AddLocations",
+        "GetLocations",
+        "SearchNearby",
+        "SearchNearby",
+        "MeasureDistance",
+        "RemoveLocations",
+        "DeleteSet",
+    ]
+
+
+@pytest.mark.component("grpcurl")
+async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
+    answers = [json.loads(await run(command, server)) for command in GRPCURL]
+    added, got, near, boxed, measured, removed, deleted = answers
+    assert added == {"added": 2}
+    assert ["point" in one for one in got["locations"]] == [True, False]
+    assert [one["member"] for one in near["locations"]] == ["bakery"]
+    assert [one["member"] for one in boxed["locations"]] == ["mill", "bakery"]
+    assert measured["distanceMeters"] == boxed["locations"][0]["distanceMeters"]
+    assert removed == {"removed": [True]}
+    assert deleted == {"deleted": True}
+
+
+async def test_the_command_line_works(server: PantlerServer) -> None:
+    assert len(PANTLER) == 7
+    outputs = [await run(command, server) for command in PANTLER]
+    added, near, got, boxed, apart, removed, deleted = outputs
+    assert added == "stored, 3 of them new\n"
+    [shown] = blocks("text", TEXT)
+    assert [line.split() for line in near.splitlines()] == [
+        line.split() for line in shown.splitlines()
+    ]
+    assert got == "'bakery': 13.40500,52.52000\n'mill': 13.38000,52.53000\n"
+    assert [line.split()[0] for line in boxed.splitlines()[1:]] == ["'kiosk'", "'mill'", "'bakery'"]
+    assert apart == "2025.0 m\n"
+    assert removed == "'mill': removed\n"
+    assert deleted == "deleted\n"
+
+
+async def test_the_lines_of_python_work(
+    server: PantlerServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [lines] = blocks("python", TEXT)
+    names: dict[str, Any] = {}
+    exec("async def call(client):\n    " + lines.replace("\n", "\n    "), names)
+    async with pantler.AsyncClient(server.address) as client:
+        await names["call"](client)
+    first, second, apart = capsys.readouterr().out.splitlines()
+    assert first == "bakery 0 m"
+    assert second == f"mill {round(float(apart))} m"
