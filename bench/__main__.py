@@ -17,6 +17,7 @@ from bench.sections.footprint import memory, start
 from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
 from bench.sections.leaderboards import board_size, bulk_submit
 from bench.sections.levels import l1_hit, l1_hit_ratio, l1_memory, l1_staleness
+from bench.sections.places import nearby
 from bench.sections.rate_limits import acquire, acquire_script, denied, limit_memory, limits
 from bench.sections.reads import batch_get, redis_py, unary_get
 from bench.sections.stampede import stampede
@@ -47,6 +48,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "limit-memory": limit_memory,
     "board-size": board_size,
     "bulk-submit": bulk_submit,
+    "nearby": nearby,
     "start": start,
     "memory": memory,
 }

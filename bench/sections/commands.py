@@ -94,10 +94,15 @@ async def _costs(redis_socket: str) -> dict[Kind, list[tuple[Cost, Cost]]]:
 
 
 async def cost_of_scripts(redis: Redis, run: Callable[[], Awaitable[None]]) -> Cost:
+    return await cost_of(redis, "evalsha", run)
+
+
+async def cost_of(redis: Redis, command: str, run: Callable[[], Awaitable[None]]) -> Cost:
+    """Of each call of a command while something runs."""
     await redis.config_resetstat()
     await run()
-    counts = (await redis.info("commandstats"))["cmdstat_evalsha"]
-    spread = (await redis.info("latencystats"))["latency_percentiles_usec_evalsha"]
+    counts = (await redis.info("commandstats"))[f"cmdstat_{command}"]
+    spread = (await redis.info("latencystats"))[f"latency_percentiles_usec_{command}"]
     return Cost(counts["usec_per_call"], spread["p50"])
 
 
