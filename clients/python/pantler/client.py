@@ -12,6 +12,7 @@ from pantler.counter import CounterCalls
 from pantler.errors import PantlerError, answer_to, from_status
 from pantler.geo import GeoCalls
 from pantler.invalidation import InvalidationCalls
+from pantler.leaderboard import LeaderboardCalls
 from pantler.leased_fetch import LeasedFetch
 from pantler.model import Description, Entry, SetResult
 from pantler.rate_limit import RateLimitCalls
@@ -19,7 +20,9 @@ from pantler.tags import TagCalls
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 
-class AsyncClient(TagCalls, InvalidationCalls, RateLimitCalls, GeoCalls, CounterCalls):
+class AsyncClient(
+    TagCalls, InvalidationCalls, RateLimitCalls, LeaderboardCalls, GeoCalls, CounterCalls
+):
     """A connection to a Pantler, for the event loop that first uses it.
 
     `address` is host:port. `timeout` bounds each call to the server; a batch of more than 1,000

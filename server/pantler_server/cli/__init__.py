@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pantler_server.cli.admin import namespaces, ping
+from pantler_server.cli.board import board_app
 from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.config import config_app
 from pantler_server.cli.counter import counter_app, unique_app
@@ -72,6 +73,7 @@ app.command()(dependents)
 app.command()(event)
 app.command()(watch)
 app.add_typer(limit_app, name="limit")
+app.add_typer(board_app, name="board")
 app.add_typer(geo_app, name="geo")
 app.add_typer(counter_app, name="counter")
 app.add_typer(unique_app, name="unique")

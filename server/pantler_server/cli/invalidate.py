@@ -19,6 +19,7 @@ from pantler_server.cli.call import (
     print_json,
     seconds,
 )
+from pantler_server.cli.confirm import Yes, confirm
 from pantler_server.cli.exit_code import ExitCode
 from pantler_server.core.duration import parse_duration
 
@@ -34,7 +35,6 @@ Soft = Annotated[
         "for as long as the namespace is configured to, while one fetches the value anew.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking first.")]
 
 invalidate_app = typer.Typer(
     no_args_is_help=True,
@@ -129,7 +129,7 @@ def whole_namespace(
     """Invalidate all entries of a namespace."""
     from pantler.v1 import invalidation_pb2, invalidation_pb2_grpc
 
-    _confirm(f"invalidates all entries of {namespace!r}", yes)
+    confirm(f"invalidates all entries of {namespace!r}", yes)
     with channel(address) as opened:
         request = invalidation_pb2.InvalidateNamespaceRequest(namespace=namespace, mode=_mode(soft))
         answer = invalidation_pb2_grpc.InvalidationServiceStub(opened).InvalidateNamespace(
@@ -162,7 +162,7 @@ def older_than(
 
     created_before = _time(age_or_time)
     shown = created_before.ToJsonString()
-    _confirm(f"invalidates all entries of {namespace!r} from before {shown}", yes)
+    confirm(f"invalidates all entries of {namespace!r} from before {shown}", yes)
     with channel(address) as opened:
         request = invalidation_pb2.InvalidateOlderThanRequest(
             namespace=namespace, created_before=created_before, mode=_mode(soft)
@@ -208,7 +208,7 @@ def pattern(
 
     timeout_s = None if timeout is None else seconds(timeout, "--timeout")
     if not dry_run:
-        _confirm(f"removes all entries of {namespace!r} whose keys match {pattern!r}", yes)
+        confirm(f"removes all entries of {namespace!r} whose keys match {pattern!r}", yes)
     with channel(address) as opened:
         request = invalidation_pb2.InvalidatePatternRequest(
             namespace=namespace, pattern=pattern, dry_run=dry_run
@@ -266,21 +266,6 @@ def _time(age_or_time: str) -> "Timestamp":
             param_hint="AGE_OR_TIME",
         ) from None
     return time
-
-
-def _confirm(what: str, yes: bool) -> None:
-    """Asks a person before something that reaches far; a script has to say --yes."""
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise typer.BadParameter(f"this {what}: add --yes where nobody can be asked")
-    try:
-        agreed = typer.confirm(f"This {what}. Go on?", err=True)
-    except typer.Abort:  # Ctrl-C or Ctrl-D
-        agreed = False
-    if not agreed:
-        print("pantler: nothing was done", file=sys.stderr)
-        raise typer.Exit(ExitCode.FAILED)
 
 
 def _follow(

@@ -1,9 +1,8 @@
 """`pantler limit watch`."""
 
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +17,7 @@ from pantler_server.cli.call import (
 )
 from pantler_server.cli.exit_code import ExitCode
 from pantler_server.cli.limit_decision import decision_as_json, said, short
+from pantler_server.cli.looks import interval_seconds, looks
 
 if TYPE_CHECKING:
     import grpc
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Round = Sequence[rate_limit_pb2.PeekResponse]
 
-MIN_INTERVAL_S = 0.05  # more often than a person can see
 BAR_CHARACTERS = 20
 
 
@@ -52,12 +51,11 @@ def watch(
     Looking takes none. To a pipe or a file goes a line for each change. When the server or its
     Redis goes away it is waited for.
     """
-    interval_s = seconds(interval, "--interval")
-    if interval_s < MIN_INTERVAL_S:
-        raise typer.BadParameter("must be at least 50ms", param_hint="--interval")
+    interval_s = interval_seconds(interval)
     try:
         with channel(address) as opened:
-            rounds = _rounds(opened, rule, subjects, interval_s, seconds(timeout, "--timeout"))
+            look = _look(opened, rule, subjects, seconds(timeout, "--timeout"))
+            rounds = looks(look, interval_s)
             if json:
                 for answers in rounds:
                     for subject, answer in zip(subjects, answers, strict=True):
@@ -70,41 +68,20 @@ def watch(
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def _rounds(
-    opened: "grpc.Channel",
-    rule: str,
-    subjects: Sequence[str],
-    interval_s: float,
-    timeout_s: float,
-) -> "Iterator[Round]":
-    """What holds for the subjects, again and again. Raises what the first round fails with, and
-    what trying again does not help against."""
-    import grpc
+def _look(
+    opened: "grpc.Channel", rule: str, subjects: Sequence[str], timeout_s: float
+) -> "Callable[[], Round]":
+    """What asks how it stands with the subjects now."""
     from pantler.v1 import rate_limit_pb2, rate_limit_pb2_grpc
 
     stub = rate_limit_pb2_grpc.RateLimitServiceStub(opened)
     requests = [rate_limit_pb2.PeekRequest(subject=one, rule_name=rule) for one in subjects]
-    passing = (
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-    )
-    begun = away = False
-    while True:
+
+    def look() -> "Round":
         calls = [stub.Peek.future(request, timeout=timeout_s) for request in requests]
-        try:
-            answers = [call.result() for call in calls]
-        except grpc.RpcError as exc:
-            failed: Any = exc
-            if not begun or failed.code() not in passing:
-                raise
-            if not away:
-                print("pantler: the server went away; waiting for it", file=sys.stderr)
-            away = True
-        else:
-            begun, away = True, False
-            yield answers
-        time.sleep(interval_s)
+        return [call.result() for call in calls]
+
+    return look
 
 
 def _capacity(opened: "grpc.Channel", rule: str) -> int:
