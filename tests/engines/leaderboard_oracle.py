@@ -72,7 +72,7 @@ class Oracle:
                 score += kept.score
                 if isinf(score):
                     raise Infinite
-            elif policy is ScorePolicy.BEST and self.goodness(score) > self.goodness(kept.score):
+            elif policy is ScorePolicy.BEST and self.goodness(score) >= self.goodness(kept.score):
                 continue
             if score != kept.score:
                 kept.score, kept.reached = score, next(self._numbers)

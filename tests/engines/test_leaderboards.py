@@ -265,6 +265,35 @@ async def test_a_name_that_holds_another_kind_is_refused(
         assert there == 1
 
 
+@pytest.mark.parametrize("evicted", [keys.scores, keys.members])
+async def test_half_a_board_is_none(
+    evicted: Any, boards: LeaderboardEngine, store: Store, space: Namespace, deadline: Deadline
+) -> None:
+    board = board_of(space, "b")
+    lost = pack("DEL", evicted(board.tag, "b", b"0"))
+
+    async def reset() -> None:
+        await boards.submit(space, "b", [entry("a", 1), entry("b", 2)], SET, "", deadline())
+        await store.call(Request(board.slot, (lost,), "b", repeatable=True), deadline())
+
+    await reset()
+    assert (await boards.list_by_rank(space, "b", 1, 10, deadline())).entries == []
+    await reset()
+    ranks = await boards.get_ranks(space, "b", ["a"], deadline(), shared=True)
+    assert (ranks.count, ranks.entries) == (0, [None])
+    await reset()
+    assert (await boards.describe(space, "b", [50], deadline())).count == 0
+    await reset()
+    assert (await boards.list_around(space, "b", "a", 1, deadline())).entries == []
+    await reset()
+    assert await boards.remove(space, "b", ["a"], deadline()) == [False]
+    await reset()
+    scores = await boards.submit(space, "b", [entry("a", 3)], INCREMENT, "", deadline())
+    assert scores.entries == [Submitted(3, 1, 0, True)]
+    page = await boards.list_by_score(space, "b", 0, 9, 10, deadline())
+    assert (page.count, page.entries) == (1, [Ranked("a", 3, 1, {})])
+
+
 async def test_names_can_not_take_the_place_of_others(
     boards: LeaderboardEngine, space: Namespace, deadline: Deadline
 ) -> None:

@@ -153,7 +153,9 @@ def percentiles(
 ) -> Sequence[float]:
     found = list(request.percentiles)
     if len(found) > MAX_PERCENTILES:
-        violations.append(FieldViolation("percentiles", f"must be at most {MAX_PERCENTILES}"))
+        violations.append(
+            FieldViolation("percentiles", f"must have at most {MAX_PERCENTILES} items")
+        )
     violations += (
         FieldViolation(f"percentiles[{index}]", "must be 0 to 100")
         for index, one in enumerate(found[:MAX_PERCENTILES])
@@ -248,7 +250,7 @@ def _check_attributes(entry: ScoreEntry, path: str, violations: validate.Violati
     attributes = entry.attributes
     size = sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
     if len(attributes) > MAX_ATTRIBUTES or size > MAX_ATTRIBUTE_BYTES:
-        rule = f"must be at most {MAX_ATTRIBUTES}, of {MAX_ATTRIBUTE_BYTES} bytes together"
+        rule = f"must have at most {MAX_ATTRIBUTES}, of {MAX_ATTRIBUTE_BYTES} bytes together"
         violations.append(FieldViolation(path, rule))
 
 

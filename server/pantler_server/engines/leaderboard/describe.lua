@@ -6,7 +6,7 @@
 -- returns {1, start of the period, how many are on the board, a page of the best and one of the worst
 --   (functions/page.lua), order ('' if there is no board), starts of the periods that are kept, comma-separated, for
 --   each percentile the score, unless there are no members}; or {3, now_us} if it is neither period
--- clock: redis TIME       expiry: nothing is written
+-- clock: redis TIME       expiry: none is set
 -- include functions/period_keys.lua
 -- include functions/page.lua
 local call = redis.call

@@ -5,7 +5,7 @@
 -- ARGV[2] '1' if those with the same score share a rank    ARGV[3 ..] members
 -- returns {1, start of the period, order, how many are on the board, for each member nil, or rank (4 bytes) and
 --   what KEYS[3] has of it}; or {3, now_us} if it is neither period
--- clock: redis TIME       expiry: nothing is written
+-- clock: redis TIME       expiry: none is set
 -- include functions/period_keys.lua
 local call = redis.call
 local start, scores, members = period_keys(ARGV[1])

@@ -6,7 +6,7 @@
 -- ARGV[3] member          ARGV[4] how many in all
 -- returns {1, start of the period, how many are on the board, a page (functions/page.lua), '' if the member is not on
 --   it}; or {3, now_us} if it is neither period
--- clock: redis TIME       expiry: nothing is written
+-- clock: redis TIME       expiry: none is set
 -- include functions/period_keys.lua
 -- include functions/page.lua
 local call = redis.call

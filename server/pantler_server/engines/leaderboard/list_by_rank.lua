@@ -6,7 +6,7 @@
 -- ARGV[3] rank to begin with, from 1    ARGV[4] how many
 -- returns {1, start of the period, how many are on the board, a page (functions/page.lua)}; or {3, now_us} if it is
 --   neither period
--- clock: redis TIME       expiry: nothing is written
+-- clock: redis TIME       expiry: none is set
 -- include functions/period_keys.lua
 -- include functions/page.lua
 local start, scores, members = period_keys(ARGV[1])

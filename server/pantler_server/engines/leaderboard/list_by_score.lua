@@ -6,7 +6,7 @@
 -- ARGV[3] lowest score, ARGV[4] highest (doubles, or '-inf' and 'inf')    ARGV[5] how many
 -- returns {1, start of the period, how many are on the board, a page (functions/page.lua), how many have such
 --   scores}; or {3, now_us} if it is neither period
--- clock: redis TIME       expiry: nothing is written
+-- clock: redis TIME       expiry: none is set
 -- include functions/period_keys.lua
 -- include functions/page.lua
 local call = redis.call

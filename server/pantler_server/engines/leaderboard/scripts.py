@@ -72,17 +72,26 @@ class Target:
             return None
         return self._spans[0 if start_us == self._this_start_us else 1]
 
-    def request(
-        self, script: Script, *arguments: Argument, answer: bytes = b"", repeatable: bool = True
-    ) -> Request:
-        """A call of a script."""
-        places = [*self.keys, answer] if answer else self.keys
+    def read(self, script: Script, *arguments: Argument) -> Request:
+        """A call of a script that changes nothing."""
         return script.request(
             self.board.slot,
-            places,
+            self.keys,
             (self.periods, *arguments),
             self.board.name,
-            repeatable=repeatable,
+            repeatable=True,
+            writes=False,
+        )
+
+    def write(self, script: Script, *arguments: Argument, answer: bytes = b"") -> Request:
+        """A call of a script that changes the board. `answer`: the key of the first answer to its
+        request id; with it the call may be repeated."""
+        return script.request(
+            self.board.slot,
+            [*self.keys, answer] if answer else self.keys,
+            (self.periods, *arguments),
+            self.board.name,
+            repeatable=bool(answer),
         )
 
 
@@ -91,22 +100,17 @@ def submit(
 ) -> Request:
     """The reply is as submit.lua gives it."""
     board = target.board
-    said: list[Argument] = []
+    said: list[str | bytes] = []
     for member, score, attributes in entries:
         packed = _SCORE.pack(score + 0.0)  # of two zeros that are equal only one is used
         if attributes is not NO_ATTRIBUTES:
             packed += _json(attributes)
         said += (member, packed)
-    order = board.config.order[0]
-    if not request_id:
-        return target.request(
-            _SUBMIT, order, policy, board.config.max_members, b"", *said, repeatable=False
-        )
-    fingerprint = answers.fingerprint(policy, *said)  # type: ignore[arg-type]
-    answer = keys.answer(board.tag, board.name, request_id)
-    return target.request(
-        _SUBMIT, order, policy, board.config.max_members, fingerprint, *said, answer=answer
-    )
+    order, bound, fingerprint, answer = board.config.order[0], board.config.max_members, b"", b""
+    if request_id:
+        fingerprint = answers.fingerprint(policy, *said)
+        answer = keys.answer(board.tag, board.name, request_id)
+    return target.write(_SUBMIT, order, policy, bound, fingerprint, *said, answer=answer)
 
 
 def turn(board: Board, ended: bytes, began: bytes) -> Request:
@@ -124,31 +128,31 @@ def turn(board: Board, ended: bytes, began: bytes) -> Request:
 
 def get_ranks(target: Target, members: Sequence[str], *, shared: bool) -> Request:
     """The reply is as get_ranks.lua gives it."""
-    return target.request(_GET_RANKS, int(shared), *members)
+    return target.read(_GET_RANKS, int(shared), *members)
 
 
 def list_by_rank(target: Target, start_rank: int, limit: int, *, shared: bool) -> Request:
-    return target.request(_LIST_BY_RANK, int(shared), start_rank, limit)
+    return target.read(_LIST_BY_RANK, int(shared), start_rank, limit)
 
 
 def list_by_score(
     target: Target, least: float, most: float, limit: int, *, shared: bool
 ) -> Request:
-    return target.request(_LIST_BY_SCORE, int(shared), least, most, limit)
+    return target.read(_LIST_BY_SCORE, int(shared), least, most, limit)
 
 
 def list_around(target: Target, member: str, limit: int, *, shared: bool) -> Request:
-    return target.request(_LIST_AROUND, int(shared), member, limit)
+    return target.read(_LIST_AROUND, int(shared), member, limit)
 
 
 def remove(target: Target, members: Sequence[str]) -> Request:
     """The reply is as remove.lua gives it."""
-    return target.request(_REMOVE, *members, repeatable=False)
+    return target.write(_REMOVE, *members)
 
 
 def describe(target: Target, percentiles: Sequence[float]) -> Request:
     """The reply is as describe.lua gives it."""
-    return target.request(_DESCRIBE, *percentiles)
+    return target.read(_DESCRIBE, *percentiles)
 
 
 def delete(board: Board, starts: Sequence[bytes]) -> Request:

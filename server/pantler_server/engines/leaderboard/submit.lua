@@ -66,7 +66,7 @@ for k, name in ipairs(names) do
       return {5, k}
     end
   elseif has and ARGV[3] == 'best' then
-    stands = new * sign <= has * sign
+    stands = new * sign < has * sign
   end
   if stands then
     if new ~= has then

@@ -1,11 +1,10 @@
 -- counted: the number in a counter, nil if there is none, false if the place holds anything else.
 local function counted(key)
-  local kind = redis.call('TYPE', key).ok
-  if kind == 'none' then
+  local text = redis.pcall('GET', key)  -- an error, which is a table, if it is no string
+  if not text then
     return nil
   end
-  local text = kind == 'string' and redis.call('GET', key) or ''
-  if text ~= '0' and not string.match(text, '^%-?[1-9]%d*$') then
+  if text ~= '0' and (type(text) == 'table' or not string.match(text, '^%-?[1-9]%d*$')) then
     return false
   end
   local number = tonumber(text)
