@@ -18,6 +18,7 @@ from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, t
 from bench.sections.leaderboards import board_size, bulk_submit
 from bench.sections.levels import l1_hit, l1_hit_ratio, l1_memory, l1_staleness
 from bench.sections.places import nearby
+from bench.sections.pubsub import subscribers
 from bench.sections.rate_limits import acquire, acquire_script, denied, limit_memory, limits
 from bench.sections.reads import batch_get, redis_py, unary_get
 from bench.sections.stampede import stampede
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "stampede": stampede,
     "waiters": waiters,
     "watchers": watchers,
+    "subscribers": subscribers,
     "invalidate-tags": invalidate_tags,
     "tagged-get": tagged_get,
     "pattern": pattern,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 import grpc.aio
+import pytest
 import pytest_asyncio
 
 from tests.servers.cluster import ClusterGroup
@@ -29,6 +30,22 @@ async def channel(server: PantlerServer) -> AsyncIterator[grpc.aio.Channel]:
     options = (("grpc.max_receive_message_length", -1),)  # the default is less than a large value
     async with grpc.aio.insecure_channel(server.address, options=options) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture(scope="session")
+async def history_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[PantlerServer]:
+    """As `server`, with a namespace `kept` whose channels have a history, and `small`, which takes
+    payloads up to 10 bytes."""
+    config = tmp_path_factory.mktemp("channels") / "pantler.yaml"
+    config.write_text(
+        "namespaces:\n"
+        "  kept: {channels: {history: {}}}\n"
+        "  small: {channels: {max_payload_bytes: 10}}\n"
+    )
+    async with PantlerServer(config=config) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(scope="session")

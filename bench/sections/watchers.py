@@ -70,7 +70,7 @@ async def _watch(serving: Serving) -> Watched:
         await call.read()
     kept_bytes = memory_bytes(worker) - before_bytes
     took_s = []
-    began_s = _processor_s(worker)
+    began_s = processor_s_of(worker)
     for number in range(INVALIDATIONS):
         invalidate = invalidation_pb2.InvalidateTagsRequest(
             namespace=NAMESPACE, tags=[f"t{number}"]
@@ -78,7 +78,7 @@ async def _watch(serving: Serving) -> Watched:
         began = time.perf_counter()
         await asyncio.gather(stubs[0].InvalidateTags(invalidate), *map(_told, calls))
         took_s.append(time.perf_counter() - began)
-    processor_s = (_processor_s(worker) - began_s) / INVALIDATIONS / WATCHERS
+    processor_s = (processor_s_of(worker) - began_s) / INVALIDATIONS / WATCHERS
     for call in calls:
         call.cancel()
     for channel in channels:
@@ -91,6 +91,7 @@ async def _told(call: Any) -> None:
         assert not message.gaps
 
 
-def _processor_s(process: psutil.Process) -> float:
+def processor_s_of(process: psutil.Process) -> float:
+    """What it has used."""
     times = process.cpu_times()
     return times.user + times.system

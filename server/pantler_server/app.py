@@ -11,6 +11,7 @@ from pantler.v1 import (
     geo_pb2,
     invalidation_pb2,
     leaderboard_pb2,
+    pubsub_pb2,
     rate_limit_pb2,
     tag_pb2,
 )
@@ -29,6 +30,7 @@ from pantler_server.engines.geo.engine import GeoEngine
 from pantler_server.engines.health.engine import HealthEngine
 from pantler_server.engines.leaderboard.engine import LeaderboardEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
+from pantler_server.engines.pubsub.engine import PubSubEngine
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.envoy import EnvoyEngine
 from pantler_server.generated import rls_pb2
@@ -39,6 +41,7 @@ from pantler_server.servicers.envoy import EnvoyServicer
 from pantler_server.servicers.geo import GeoServicer
 from pantler_server.servicers.invalidation import InvalidationServicer
 from pantler_server.servicers.leaderboard import LeaderboardServicer
+from pantler_server.servicers.pubsub import PubSubServicer
 from pantler_server.servicers.rate_limit import RateLimitServicer
 from pantler_server.servicers.tag import TagServicer
 from pantler_server.store.open import open_store
@@ -81,6 +84,7 @@ class App:
         )
         self._rate_limits = RateLimitEngine(self._state_store, settings)
         self._envoy = EnvoyEngine(self._rate_limits, settings)
+        self._pubsub = PubSubEngine(self._state_store)
         self._health = HealthEngine(worker, self._stores)
         self._grpc = GrpcHost(settings)
         self._grpc.add(
@@ -110,6 +114,10 @@ class App:
             RateLimitServicer(self._rate_limits),
         )
         self._grpc.add(
+            pubsub_pb2.DESCRIPTOR.services_by_name["PubSubService"],
+            PubSubServicer(self._pubsub, self._namespaces),
+        )
+        self._grpc.add(
             rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"], EnvoyServicer(self._envoy)
         )
         self._grpc.add(
@@ -131,6 +139,7 @@ class App:
         self._stats.start()
         self._cache.start()
         self._rate_limits.start()
+        self._pubsub.start()
         await self._grpc.set_ready(self._health.ready)
         await self._http.start()
         await self._grpc.start()
@@ -144,6 +153,7 @@ class App:
         self._events.apply(settings)
         self._rate_limits.apply(settings)
         self._envoy.apply(settings)
+        self._pubsub.apply(settings)
         self._grpc.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 
@@ -154,8 +164,10 @@ class App:
             await background.stop((self._ready_task,))
         await self._grpc.set_ready(False)
         self._cache.dismiss()
+        self._pubsub.dismiss()
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()
+        await self._pubsub.stop()
         await self._rate_limits.stop()
         await self._cache.stop()
         await self._stats.stop()

@@ -31,10 +31,12 @@ def namespace() -> str:
 
 
 @asynccontextmanager
-async def watching(*arguments: str, address: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def watching(
+    *arguments: str, address: str, command: str = "watch"
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The program, ended by Ctrl-C at the end."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pantler_server", "watch", *arguments, "--address", address),
+        *(sys.executable, "-m", "pantler_server", command, *arguments, "--address", address),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -141,7 +143,7 @@ async def test_it_gives_up_a_connection_that_has_gone_silent(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(program, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr("pantler_server.cli.resumed.HEARTBEAT_S", 0.3)
     told: Queue[Any] = Queue()
     request = invalidation_pb2.WatchInvalidationsRequest(
         namespaces=[namespace], heartbeat_interval={"seconds": 1}

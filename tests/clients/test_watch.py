@@ -99,7 +99,7 @@ async def test_it_goes_on_after_a_cut_connection(namespace: str, server: Pantler
 async def test_silence_for_three_heartbeats_is_a_reason_to_begin_again(
     namespace: str, server: PantlerServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pantler.watch.MISSED_HEARTBEATS", 1.5)
+    monkeypatch.setattr("pantler.resumed.MISSED_HEARTBEATS", 1.5)
     port = int(server.address.rpartition(":")[2])
     async with (
         FaultProxy(port) as proxy,

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pantler.channel_subscription import ChannelSubscription
     from pantler.client import AsyncClient
     from pantler.counter_model import CounterResult
     from pantler.errors import (
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     )
     from pantler.model import (
         AddTagsResult,
+        ChannelGap,
+        ChannelMessage,
         Dependent,
         Description,
         Entry,
@@ -77,6 +80,9 @@ __all__ = [
     "BoardPage",
     "BoardPeriod",
     "CascadeTooWide",
+    "ChannelGap",
+    "ChannelMessage",
+    "ChannelSubscription",
     "CounterResult",
     "DeadlineExceeded",
     "Decision",
@@ -128,6 +134,9 @@ _MODULES = {
     "BoardEntry": "leaderboard_model",
     "BoardPage": "leaderboard_model",
     "BoardPeriod": "leaderboard_model",
+    "ChannelGap": "model",
+    "ChannelMessage": "model",
+    "ChannelSubscription": "channel_subscription",
     "CounterResult": "counter_model",
     "Decision": "rate_limit_model",
     "Dependent": "model",

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pantler.batch import in_parts, listed, several
+from pantler.channels import ChannelCalls
 from pantler.counter import CounterCalls
 from pantler.errors import PantlerError, answer_to, from_status
 from pantler.geo import GeoCalls
@@ -21,7 +22,13 @@ from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 
 class AsyncClient(
-    TagCalls, InvalidationCalls, RateLimitCalls, LeaderboardCalls, GeoCalls, CounterCalls
+    TagCalls,
+    InvalidationCalls,
+    RateLimitCalls,
+    LeaderboardCalls,
+    GeoCalls,
+    CounterCalls,
+    ChannelCalls,
 ):
     """A connection to a Pantler, for the event loop that first uses it.
 

@@ -184,3 +184,26 @@ class WatchMessage:
     with_writes: tuple[str, ...] = ()
     """In the first message and in heartbeats: the namespaces of which writes are told too. Only of
     these may values be kept for as long as nothing is told of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMessage:
+    """What was published to a channel."""
+
+    channel: str
+    payload: bytes
+    content_type: str
+    sequence: int
+    """With a history: more than that of all messages before it in the namespace; else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGap:
+    """Messages may be missing here."""
+
+    reason: str
+    """"SLOW": they were not taken in time. "DISCONNECTED": a connection was lost for a while, and
+    there is no history. "HISTORY": it does not reach back so far. "FAILOVER": another Redis than
+    before, or one that was started again, which may lack what the former had last."""
+    sequence: int
+    """With a history: whatever comes next has a higher one; else 0."""

@@ -10,6 +10,7 @@ import typer
 from pantler_server.cli.admin import namespaces, ping
 from pantler_server.cli.board import board_app
 from pantler_server.cli.cache import delete, get, set_
+from pantler_server.cli.channel import publish, subscribe
 from pantler_server.cli.config import config_app
 from pantler_server.cli.counter import counter_app, unique_app
 from pantler_server.cli.depend import depend, dependents
@@ -72,6 +73,8 @@ app.command()(depend)
 app.command()(dependents)
 app.command()(event)
 app.command()(watch)
+app.command()(publish)
+app.command()(subscribe)
 app.add_typer(limit_app, name="limit")
 app.add_typer(board_app, name="board")
 app.add_typer(geo_app, name="geo")

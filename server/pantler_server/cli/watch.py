@@ -1,23 +1,17 @@
 """`pantler watch`."""
 
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pantler_server.cli import resumed
 from pantler_server.cli.call import DEFAULT_ADDRESS, Address, channel, print_line
 from pantler_server.cli.exit_code import ExitCode
 
 if TYPE_CHECKING:
     import grpc
     from pantler.v1 import invalidation_pb2
-
-RETRY_S = 0.5
-HEARTBEAT_S = 5
-MISSED_HEARTBEATS = 3  # so many, and the call is given up: the connection may be half open
 
 
 def watch(
@@ -45,7 +39,7 @@ def watch(
     request = invalidation_pb2.WatchInvalidationsRequest(
         namespaces=namespaces,
         resume_token=resume_token,
-        heartbeat_interval={"seconds": HEARTBEAT_S},
+        heartbeat_interval={"seconds": resumed.HEARTBEAT_S},
     )
     try:
         with channel(address) as opened:
@@ -69,55 +63,22 @@ def _answers(
     from pantler.v1 import invalidation_pb2_grpc
 
     stub = invalidation_pb2_grpc.InvalidationServiceStub(opened)
-    begun = away = forgotten = False
-    passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-    while True:
-        call = _Call(stub.WatchInvalidations(request))
-        try:
-            for answer in call:
-                begun, away = True, False
-                request.resume_token = answer.resume_token
-                if forgotten:
-                    forgotten = False
-                    answer.gaps[:] = dict.fromkeys(request.namespaces)
-                yield answer
-        except grpc.RpcError as exc:
-            failed: Any = exc
-            if begun and failed.code() is grpc.StatusCode.INVALID_ARGUMENT and request.resume_token:
-                request.resume_token = ""  # the server has lost its memory, or is another
-                forgotten = True
-                continue
-            if not call.is_silent and not (begun and failed.code() in passing):
-                raise
-            if not away:
-                print("pantler: the server went away; waiting for it", file=sys.stderr)
-            away = True
-        time.sleep(RETRY_S)
+    forgotten = False
 
+    def forgets(failed: Any) -> bool:
+        nonlocal forgotten
+        if failed.code() is not grpc.StatusCode.INVALID_ARGUMENT or not request.resume_token:
+            return False
+        request.resume_token = ""  # the server has lost its memory, or is another
+        forgotten = True
+        return True
 
-class _Call:
-    """The messages of one call, which is cancelled once nothing came for too long."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self.is_silent = False
-
-    def __iter__(self) -> "Iterator[invalidation_pb2.WatchInvalidationsResponse]":
-        while True:
-            timer = threading.Timer(MISSED_HEARTBEATS * HEARTBEAT_S, self._give_up)
-            timer.daemon = True
-            timer.start()
-            try:
-                answer = next(self._call, None)
-            finally:
-                timer.cancel()
-            if answer is None:
-                return
-            yield answer
-
-    def _give_up(self) -> None:
-        self.is_silent = True
-        self._call.cancel()
+    for answer, _ in resumed.answers(lambda: stub.WatchInvalidations(request), forgets):
+        request.resume_token = answer.resume_token
+        if forgotten:
+            forgotten = False
+            answer.gaps[:] = dict.fromkeys(request.namespaces)
+        yield answer
 
 
 def _lines(answer: "invalidation_pb2.WatchInvalidationsResponse") -> Iterator[str]:

@@ -6,6 +6,7 @@ A check adds to a list what is wrong, with the field's path; `refuse` raises all
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal, Protocol
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -24,6 +25,8 @@ MAX_LABELS = entry.MAX_LABELS
 MAX_ID_BYTES = 128  # of what callers make up: holders, request ids
 MAX_LEASE_MS = 600_000  # so that the lease of a caller that died is over some day
 MAX_WAIT_MS = 60_000
+DEFAULT_HEARTBEAT_S = 5  # as invalidation.proto and pubsub.proto say
+MIN_HEARTBEAT_S, MAX_HEARTBEAT_S = 1, 60
 
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*")
 _SHORT = (
@@ -198,15 +201,22 @@ def wait_ms(wait: Duration, path: str, violations: Violations) -> int:
     return _milliseconds(wait, 0, MAX_WAIT_MS, "the longest wait", path, violations)
 
 
-def interval_ms(
-    interval: Duration, min_ms: int, max_ms: int, path: str, violations: Violations
-) -> int:
-    """An interval in milliseconds, between two bounds."""
-    milliseconds = interval.seconds * 1_000 + interval.nanos // 1_000_000
-    if not min_ms <= milliseconds <= max_ms:
-        rule = f"must be {min_ms // 1000} s to {max_ms // 1000} s"
-        violations.append(FieldViolation(path, rule))
-    return milliseconds
+class _HasHeartbeat(Protocol):
+    @property
+    def heartbeat_interval(self) -> Duration: ...
+    def HasField(self, field_name: Literal["heartbeat_interval"], /) -> bool: ...
+
+
+def heartbeat_s(request: _HasHeartbeat, violations: Violations) -> float:
+    """How often a stream is to say that nothing is missing."""
+    if not request.HasField("heartbeat_interval"):
+        return DEFAULT_HEARTBEAT_S
+    interval = request.heartbeat_interval
+    interval_s = interval.seconds + interval.nanos / 1e9
+    if not MIN_HEARTBEAT_S <= interval_s <= MAX_HEARTBEAT_S:
+        rule = f"must be {MIN_HEARTBEAT_S} s to {MAX_HEARTBEAT_S} s"
+        violations.append(FieldViolation("heartbeat_interval", rule))
+    return interval_s
 
 
 def _milliseconds(

@@ -15,8 +15,6 @@ from pantler_server.servicers.convert import timestamp
 # A token has some 214 characters for one of 64 partitions, 3,631 for one of 1,024, and every
 # message has all of it.
 MAX_NAMESPACES = token.MAX_NAMESPACES
-DEFAULT_HEARTBEAT_MS = 5_000  # as invalidation.proto says
-MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS = 1_000, 60_000
 
 
 class Watch(NamedTuple):
@@ -30,15 +28,7 @@ class Watch(NamedTuple):
 def watch_of(request: invalidation_pb2.WatchInvalidationsRequest) -> Watch:
     names = validate.namespaces(request.namespaces, MAX_NAMESPACES)
     violations: validate.Violations = []
-    heartbeat_ms = DEFAULT_HEARTBEAT_MS
-    if request.HasField("heartbeat_interval"):
-        heartbeat_ms = validate.interval_ms(
-            request.heartbeat_interval,
-            MIN_HEARTBEAT_MS,
-            MAX_HEARTBEAT_MS,
-            "heartbeat_interval",
-            violations,
-        )
+    heartbeat_s = validate.heartbeat_s(request, violations)
     resume = None
     if request.resume_token:
         resume = token.read(request.resume_token)
@@ -46,7 +36,7 @@ def watch_of(request: invalidation_pb2.WatchInvalidationsRequest) -> Watch:
             rule = "must be a token that a watch gave"
             violations.append(FieldViolation("resume_token", rule))
     validate.refuse(violations)
-    return Watch(names, resume, heartbeat_ms / 1000)
+    return Watch(names, resume, heartbeat_s)
 
 
 def watch_response(told: Told) -> invalidation_pb2.WatchInvalidationsResponse:

@@ -37,7 +37,7 @@ _NOT_NOW = frozenset(
     {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY"}
 )
 # … or because it does not let this worker in.
-_REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
+REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
 _ASKING = pack("ASKING")
 _PING = pack("PING")
 
@@ -114,7 +114,7 @@ class Store:
             limit = self._limit(deadline)
             answer = self._send(request, link, request.commands, limit, joins=joins)
             if replica:
-                request.primary = self._primary_run_id(request.slot)
+                request.primary = self.primary_run_id(request.slot)
             return await answer
         except (LinkLost, ReplyFailed) as failure:
             return await self._recover(request, deadline, failure)
@@ -140,7 +140,7 @@ class Store:
                     raise self._unavailable()  # it was not to be welcomed
                 answers.append(self._send(request, link, request.commands, limit))
                 if replica:
-                    request.primary = self._primary_run_id(request.slot)
+                    request.primary = self.primary_run_id(request.slot)
             except (LinkLost, StoreUnavailable) as failure:
                 answers.append(failure)
         outcomes: list[list[Reply] | ServiceError] = []
@@ -228,6 +228,12 @@ class Store:
         link = None if node is None else node.pick()
         return None if link is None else link.heard
 
+    def primary_run_id(self, slot: int) -> bytes:
+        """Of the primary of a slot; empty while it is not connected."""
+        node = self.topology.primary(slot)
+        link = None if node is None else node.pick()
+        return b"" if link is None else link.run_id
+
     async def settle(self, slots: Iterable[int], deadline: float) -> None:
         """Welcomes the primaries of slots, where they have changed, without another request."""
         await self._welcome_all(set(slots), deadline)
@@ -300,12 +306,6 @@ class Store:
             raise PrimaryChanged("another Redis is the primary now; nothing was done", self.role)
         request.primary = run_id
         return link.submit_read(commands, limit) if joins else link.submit(commands, limit)
-
-    def _primary_run_id(self, slot: int) -> bytes:
-        """Empty while the primary is not connected."""
-        node = self.topology.primary(slot)
-        link = None if node is None else node.pick()
-        return b"" if link is None else link.run_id
 
     def _link(self, request: Request, replica: bool = False) -> Link:
         node = self.topology.replica(request.slot) if replica else None
@@ -395,7 +395,7 @@ class Store:
         if error.code in _NOT_NOW:
             self.topology.suspect()
             return self._unavailable()
-        if error.code in _REFUSED:
+        if error.code in REFUSED:
             return self._unavailable()
         return InternalError("Redis answered with an unexpected error; the log has it")
 

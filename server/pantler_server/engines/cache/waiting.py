@@ -30,7 +30,7 @@ from pantler_server.engines.cache.leases import Grant, Leases
 from pantler_server.engines.cache.model import Hit, Lease, LeaseAsk, Miss
 from pantler_server.engines.cache.reading import Place, Reader, Sight, judge
 from pantler_server.store.store import Store
-from pantler_server.store.subscription import Subscription
+from pantler_server.store.subscription import channel_subscription
 
 POLL_S = 0.25  # bounds what a lost message costs; a room costs some 0.1 ms of processor each time
 COMMAND_S = 1.0  # for a room's own commands, which no single caller's deadline bounds
@@ -52,7 +52,7 @@ class WaitingRooms:
         self._channel = f"pantler:wake:{secrets.token_hex(8)}"
         self._rooms: dict[bytes, _Room] = {}  # by the place of the lease
         self._closed = False
-        self._subscription = Subscription(store, self._channel, self._wake, self._wake_all)
+        self._subscription = channel_subscription(store, self._channel, self._wake, self._wake_all)
 
     def start(self) -> None:
         self._subscription.start()

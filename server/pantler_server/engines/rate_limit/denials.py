@@ -26,7 +26,7 @@ from pantler_server.engines.rate_limit import keys
 from pantler_server.engines.rate_limit.limit import Limit
 from pantler_server.engines.rate_limit.model import Check, Decision, Source
 from pantler_server.store.store import Store
-from pantler_server.store.subscription import Subscription
+from pantler_server.store.subscription import channel_subscription
 
 SURE_S = 1.0  # how long a reset may stay unheard of, at most
 MAX_DENIALS = 50_000  # some 400 B each: 20 MB
@@ -54,7 +54,7 @@ class Denials:
         self._denied: Moka[bytes, _Denied] = Moka(MAX_DENIALS)
         self._numbers = [0] * NUMBERS
         self._cleared = 0
-        self._subscription = Subscription(store, keys.FORGET, self.forget, self.clear)
+        self._subscription = channel_subscription(store, keys.FORGET, self.forget, self.clear)
 
     def start(self) -> None:
         self._subscription.start()

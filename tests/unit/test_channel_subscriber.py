@@ -1,0 +1,49 @@
+"""What a subscriber of channels is given of what is put to it."""
+
+from pantler_server.engines.pubsub.model import Gap, GapReason, Message
+from pantler_server.engines.pubsub.subscriber import Subscriber
+
+Event = Message | Gap
+
+
+def message(sequence: int, epoch: int = 100) -> Message:
+    return Message("c", b"", "", sequence, epoch)
+
+
+def gap(sequence: int, epoch: int, reason: GapReason = GapReason.FAILOVER) -> Gap:
+    return Gap(reason, sequence, epoch)
+
+
+def given(epoch: int, sequence: int, *events: Event) -> list[Event]:
+    """To one that has everything up to a sequence."""
+    subscriber = Subscriber(["c"], ())
+    for event in events:
+        subscriber.put(event)
+    subscriber.begin(epoch, sequence)
+    return list(iter(subscriber.take, None))
+
+
+def test_what_it_has_already_is_not_given_again() -> None:
+    new: list[Event] = [message(103), gap(105, 100, GapReason.HISTORY), message(106)]
+    assert given(100, 102, message(101), gap(102, 100, GapReason.SLOW), *new) == new
+
+
+def test_one_that_has_read_the_next_epoch_itself_hears_no_more_of_this_one() -> None:
+    old: list[Event] = [message(103), gap(104, 100, GapReason.HISTORY), message(105)]
+    known: list[Event] = [gap(200, 200), message(201, 200)]
+    assert given(200, 201, *old, *known, last := message(202, 200)) == [last]
+
+
+def test_a_later_epoch_begins_with_a_gap() -> None:
+    events: list[Event] = [message(103), gap(200, 200), message(201, 200)]
+    assert given(100, 102, *events) == events
+
+
+def test_an_epoch_whose_numbers_are_lower_is_given_too() -> None:
+    events: list[Event] = [message(103), gap(50, 50), message(51, 50)]
+    assert given(100, 102, *events, message(51, 50)) == events
+
+
+def test_what_has_no_sequence_is_always_given() -> None:
+    events: list[Event] = [message(0, 0), Gap(GapReason.DISCONNECTED), message(103), message(0, 0)]
+    assert given(100, 102, *events) == events
