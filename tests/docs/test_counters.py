@@ -1,22 +1,17 @@
 """What docs/counters.md shows, run as written."""
 
 import json
-import shlex
 from datetime import timedelta
 from typing import Any
 
 import pantler
 import pytest
 
-from tests.docs.test_readme import ROOT, blocks, run
+from tests.docs.page import Page, blocks, run
 from tests.servers.pantler import PantlerServer
 
-TEXT = (ROOT / "docs/counters.md").read_text()
-SHELL = blocks("sh", TEXT)
-GRPCURL = [shlex.split(block.replace("\\\n", " ")) for block in SHELL if "grpcurl" in block]
-PANTLER = [
-    shlex.split(line) for block in SHELL if "grpcurl" not in block for line in block.splitlines()
-]
+PAGE = Page("counters.md")
+GRPCURL, PANTLER = PAGE.commands("grpcurl"), PAGE.commands(".venv/bin/pantler")
 
 
 def test_every_rpc_is_shown() -> None:
@@ -59,7 +54,7 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
 async def test_the_lines_of_python_work(
     server: PantlerServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [lines] = blocks("python", TEXT)
+    [lines] = blocks("python", PAGE.text)
     names: dict[str, Any] = {"timedelta": timedelta}
     exec("async def call(client):\n    " + lines.replace("\n", "\n    "), names)
     async with pantler.AsyncClient(server.address) as client:

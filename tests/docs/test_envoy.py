@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pantler_server.core.envoy_config import EnvoyDescriptor, EnvoyDomain, EnvoyRateLimit, Unit
 
-from tests.docs.test_readme import ROOT, blocks, run
+from tests.docs.page import ROOT, blocks, run
 from tests.servers.pantler import PantlerServer
 
 TEXT = (ROOT / "docs/envoy.md").read_text()

@@ -10,7 +10,7 @@ import pantler
 import pytest
 import pytest_asyncio
 
-from tests.docs.test_readme import ROOT, blocks, run
+from tests.docs.page import ROOT, blocks, run
 from tests.servers.pantler import PantlerServer
 
 TEXT = (ROOT / "docs/events.md").read_text()

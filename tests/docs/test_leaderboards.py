@@ -1,46 +1,31 @@
 """What docs/leaderboards.md shows, run as written."""
 
 import json
-import shlex
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pantler
 import pytest
 import pytest_asyncio
 
-from tests.docs.test_readme import ROOT, blocks, run
-from tests.docs.test_watch import started
+from tests.docs.page import Page, blocks, run, started
 from tests.servers.pantler import PantlerServer
 
-TEXT = (ROOT / "docs/leaderboards.md").read_text()
+PAGE = Page("leaderboards.md")
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
     """Pantler with the boards of the page. Each test begins without `arcade`, and deletes it."""
-    config: Path = tmp_path_factory.mktemp("boards") / "pantler.yaml"
-    [boards] = blocks("yaml", TEXT)
-    config.write_text(boards)
-    async with PantlerServer(config=config) as running:
+    async with PAGE.served(tmp_path_factory) as running:
         yield running
 
 
-def commands(*words: str) -> list[list[str]]:
-    """Those of the shell blocks that begin with these words."""
-    found = [
-        shlex.split(line)
-        for block in blocks("sh", TEXT.replace("\\\n", " "))
-        # A document in quotes goes on in the next line.
-        for line in ([block] if block.startswith("grpcurl") else block.splitlines())
-    ]
-    return [command for command in found if command[: len(words)] == list(words)]
-
-
 def test_every_command_is_run_here() -> None:
-    kinds = [len(commands(*words)) for words in ((), ("grpcurl",), (".venv/bin/pantler", "board"))]
+    kinds = [
+        len(PAGE.commands(*words)) for words in ((), ("grpcurl",), (".venv/bin/pantler", "board"))
+    ]
     assert kinds == [22, 10, 11]
 
 
@@ -49,15 +34,15 @@ def test_every_rpc_and_setting_is_shown() -> None:
     from pantler_server.core.board_config import BoardConfig
 
     [service] = leaderboard_pb2.DESCRIPTOR.services_by_name.values()
-    shown = {command[-1].rpartition("/")[2] for command in commands("grpcurl")}
+    shown = {command[-1].rpartition("/")[2] for command in PAGE.commands("grpcurl")}
     assert shown == {method.name for method in service.methods}
     for name in BoardConfig.model_fields:
-        assert f"| `{name}` |" in TEXT, name
+        assert f"| `{name}` |" in PAGE.text, name
 
 
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
-    answers: list[Any] = [json.loads(await run(one, server)) for one in commands("grpcurl")]
+    answers: list[Any] = [json.loads(await run(one, server)) for one in PAGE.commands("grpcurl")]
     submitted, top, friends, around, by_score, board, removed, deleted, today, yesterday = answers
 
     def ranked(answer: Any) -> list[tuple[str, int]]:
@@ -80,7 +65,7 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
     async def check(out: str, code: int = 0) -> None:
         assert await run(calls.pop(0), server, code) == out
 
-    calls = commands(".venv/bin/pantler", "board")
+    calls = PAGE.commands(".venv/bin/pantler", "board")
     await check("ada: 990, rank 1, new\nbob: 870, rank 2, new\ncleo: 870, rank 3, new\n")
     await check("ada: 1000, rank 1, as before\n")
     everybody = "1\tada\t1000\n2\tbob\t870\n3\tcleo\t870\n"
@@ -102,7 +87,7 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
 async def test_the_lines_of_python_work(
     server: PantlerServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [lines] = blocks("python", TEXT)
+    [lines] = blocks("python", PAGE.text)
     names: dict[str, Any] = {}
     exec("async def call(client):\n    " + lines.replace("\n", "\n    "), names)
     async with pantler.AsyncClient(server.address) as client:

@@ -12,7 +12,7 @@ from pantler_server.core.config import FirstLevelConfig
 from pantler_server.engines.cache import auditor, stats  # noqa: F401 - they register theirs
 from prometheus_client import REGISTRY
 
-from tests.docs.test_readme import ROOT, blocks
+from tests.docs.page import ROOT, blocks
 from tests.servers.pantler import PantlerServer
 
 TEXT = (ROOT / "docs/levels.md").read_text()

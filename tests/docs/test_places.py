@@ -1,21 +1,16 @@
 """What docs/places.md shows, run as written."""
 
 import json
-import shlex
 from typing import Any
 
 import pantler
 import pytest
 
-from tests.docs.test_readme import ROOT, blocks, run
+from tests.docs.page import Page, blocks, run
 from tests.servers.pantler import PantlerServer
 
-TEXT = (ROOT / "docs/places.md").read_text()
-SHELL = blocks("sh", TEXT)
-GRPCURL = [shlex.split(block.replace("\\\n", " ")) for block in SHELL if "grpcurl" in block]
-PANTLER = [
-    shlex.split(line) for block in SHELL if "grpcurl" not in block for line in block.splitlines()
-]
+PAGE = Page("places.md")
+GRPCURL, PANTLER = PAGE.commands("grpcurl"), PAGE.commands(".venv/bin/pantler")
 
 
 def test_every_rpc_is_shown() -> None:
@@ -48,7 +43,7 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
     outputs = [await run(command, server) for command in PANTLER]
     added, near, got, boxed, apart, removed, deleted = outputs
     assert added == "stored, 3 of them new\n"
-    [shown] = blocks("text", TEXT)
+    [shown] = blocks("text", PAGE.text)
     assert [line.split() for line in near.splitlines()] == [
         line.split() for line in shown.splitlines()
     ]
@@ -62,7 +57,7 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
 async def test_the_lines_of_python_work(
     server: PantlerServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [lines] = blocks("python", TEXT)
+    [lines] = blocks("python", PAGE.text)
     names: dict[str, Any] = {}
     exec("async def call(client):\n    " + lines.replace("\n", "\n    "), names)
     async with pantler.AsyncClient(server.address) as client:

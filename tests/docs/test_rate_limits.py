@@ -5,55 +5,41 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pantler
 import pytest
 import pytest_asyncio
 
-from tests.docs.test_readme import ROOT, blocks, run
-from tests.docs.test_watch import started
+from tests.docs.page import Page, blocks, run, started
 from tests.servers.pantler import PantlerServer
 
-TEXT = (ROOT / "docs/rate-limits.md").read_text()
+PAGE = Page("rate-limits.md")
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
     """Pantler with the rules of the page."""
-    config: Path = tmp_path_factory.mktemp("limits") / "pantler.yaml"
-    [rules] = blocks("yaml", TEXT)
-    config.write_text(rules)
-    async with PantlerServer(config=config) as running:
+    async with PAGE.served(tmp_path_factory) as running:
         yield running
 
 
-def commands(*words: str) -> list[list[str]]:
-    """Those of the shell blocks that begin with these words."""
-    found = [
-        shlex.split(line)
-        for block in blocks("sh", TEXT.replace("\\\n", " "))
-        # A document in quotes goes on in the next line.
-        for line in ([block] if block.startswith("grpcurl") else block.splitlines())
-    ]
-    return [command for command in found if command[: len(words)] == list(words)]
-
-
 def test_every_command_is_run_here() -> None:
-    kinds = [len(commands(*words)) for words in ((), ("grpcurl",), (".venv/bin/pantler", "limit"))]
+    kinds = [
+        len(PAGE.commands(*words)) for words in ((), ("grpcurl",), (".venv/bin/pantler", "limit"))
+    ]
     assert kinds == [11, 2, 8]
 
 
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
-    named, spelled = [json.loads(await run(one, server)) for one in commands("grpcurl")]
+    named, spelled = [json.loads(await run(one, server)) for one in PAGE.commands("grpcurl")]
     assert (named["allowed"], named["limit"], named["remaining"]) == (True, "100", "19")
     assert (spelled["allowed"], spelled["remaining"]) == (True, "97")
 
 
 async def test_the_command_line_works(server: PantlerServer) -> None:
-    *calls, watch = commands(".venv/bin/pantler", "limit")
+    *calls, watch = PAGE.commands(".venv/bin/pantler", "limit")
     rules, named, spelled, slot, peeked, refunded, reset = [await run(one, server) for one in calls]
     assert [line.split()[0] for line in rules.splitlines()] == ["rule", "api", "exports", "reports"]
     assert named == "allowed, 17 left (limit 100)\n"
@@ -75,13 +61,13 @@ async def test_the_lines_of_python_work(
 ) -> None:
     async with pantler.AsyncClient(server.address) as client:
         await client.reset("user:42", "api")
-        for lines in blocks("python", TEXT):
+        for lines in blocks("python", PAGE.text):
             names: dict[str, Any] = {"timedelta": timedelta}
             exec("async def call(client):\n    " + lines.replace("\n", "\n    "), names)
             await names["call"](client)
         assert (await client.peek("user:42", "api")).remaining == 16
         assert (await client.peek("tenant:7", "reports")).remaining == 3
-        denied = [lines for lines in blocks("python", TEXT) if "come back in" in lines]
+        denied = [lines for lines in blocks("python", PAGE.text) if "come back in" in lines]
         await client.acquire("user:42", "api", cost=16)
         exec("async def call(client):\n    " + denied[0].replace("\n", "\n    "), names)
         await names["call"](client)

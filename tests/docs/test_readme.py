@@ -12,22 +12,18 @@ from typing import Any
 
 import pytest
 
+from tests.docs.page import ROOT, blocks, run
 from tests.servers.cluster import ClusterGroup
 from tests.servers.pantler import PantlerServer
 from tests.servers.sentinel import SERVICE, SentinelGroup
 from tests.servers.valkey import ValkeyServer
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def commands() -> list[list[str]]:
     """The commands of all shell blocks, as words."""
-    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    lines = "".join(blocks("sh", README)).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
@@ -43,20 +39,6 @@ def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     assert len(starting_with(".venv/bin/pantler")) == 5 + 7 + 1
     targets = {command[1] for command in starting_with("make")}
     assert targets == {"serve", "test", "check", "help"}  # this run is of `make test`
-
-
-async def run(command: list[str], server: PantlerServer, code: int = 0) -> str:
-    """Runs a command of README against a server on another port."""
-    port = server.address.rpartition(":")[2]
-    words = [word.replace("localhost:50051", f"localhost:{port}") for word in command]
-    if words[0] == ".venv/bin/pantler":
-        words = [sys.executable, "-m", "pantler_server", *words[1:], "--address", server.address]
-    process = await asyncio.create_subprocess_exec(
-        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == code, out
-    return out.decode()
 
 
 async def test_the_line_of_python_in_leases_works(server: PantlerServer) -> None:
@@ -162,7 +144,7 @@ async def test_the_ways_to_serve_work(
 ) -> None:
     """Each, with the addresses of servers that are there."""
     config = tmp_path / "pantler.yaml"
-    [yaml] = blocks("yaml")
+    [yaml] = blocks("yaml", README)
     config.write_text(yaml.replace("localhost:6379", valkey.address))
     sentinels = f"{','.join(sentinel_group.addresses)}/{SERVICE}"
     there = {
@@ -181,7 +163,7 @@ async def test_the_ways_to_serve_work(
 
 def test_the_configuration_is_right(tmp_path: Path) -> None:
     config = tmp_path / "pantler.yaml"
-    [yaml] = blocks("yaml")
+    [yaml] = blocks("yaml", README)
     config.write_text(yaml)
     [command] = starting_with(".venv/bin/pantler", "config")
     words = [str(config) if word == "pantler.yaml" else word for word in command[1:]]

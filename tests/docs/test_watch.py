@@ -4,15 +4,13 @@ import asyncio
 import io
 import json
 import shlex
-import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import redirect_stdout
 
 import pantler
 import pytest
 
-from tests.docs.test_readme import ROOT, blocks
+from tests.docs.page import ROOT, blocks, started
 from tests.servers.pantler import PantlerServer
 
 TEXT = (ROOT / "docs/watch.md").read_text()
@@ -20,16 +18,6 @@ TEXT = (ROOT / "docs/watch.md").read_text()
 
 def commands() -> list[list[str]]:
     return [shlex.split(shell.replace("\\\n", " ")) for shell in blocks("sh", TEXT)]
-
-
-@asynccontextmanager
-async def started(*words: str) -> AsyncIterator[asyncio.StreamReader]:
-    """A program that runs until it is told to stop; what it prints."""
-    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    yield process.stdout
-    process.send_signal(signal.SIGINT)
-    await process.wait()
 
 
 async def invalidate(client: pantler.AsyncClient) -> None:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.docs.test_readme import ROOT, blocks
+from tests.docs.page import ROOT, blocks
 from tests.servers.envoy import EXAMPLE, LISTENER, EnvoyServer
 from tests.servers.pantler import PantlerServer
 
