@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import count
 from math import ceil, isinf
 
@@ -120,5 +121,5 @@ class Oracle:
     def percentile(self, percent: float) -> float:
         """The least score that is better than, or as good as, those of so many members."""
         from_worst = self.sorted()[::-1]
-        place = max(1, ceil(percent * len(from_worst) / 100))
+        place = max(1, ceil(Fraction(str(percent)) * len(from_worst) / 100))
         return self.members[from_worst[place - 1]].score

@@ -218,6 +218,17 @@ async def test_workers_at_a_boundary_end_the_period_once_and_lose_nothing(clock:
     assert await clock.members(space, ago=1) == {"a": 2}
 
 
+async def test_a_repeat_names_the_period_that_it_was_counted_in(clock: Clock) -> None:
+    space, first = await clock.space(period="day"), berlin(2027, 6, 1)
+    for day in (1, 2, 9):
+        await clock.set(berlin(2027, 6, day))
+        scores = await clock.workers[day % 2].submit(
+            space, "b", [ScoreEntry("a", 1, {})], ScorePolicy.INCREMENT, "id", clock.deadline()
+        )
+        assert scores.span is not None
+        assert (scores.span.start_us, scores.entries[0].score) == (first, 1)
+
+
 async def test_a_clock_that_steps_back_finds_the_former_period_again(clock: Clock) -> None:
     space = await clock.space(period="day")
     former, newest = berlin(2027, 6, 1), berlin(2027, 6, 2)
@@ -259,7 +270,9 @@ async def test_a_member_is_removed_from_a_period_that_is_over(clock: Clock) -> N
     removed = await clock.workers[0].remove(
         space, "b", ["cheat"], clock.deadline(), which=WhichPeriod(ago=1)
     )
-    assert removed == [True]
+    assert removed.entries == [True]
+    assert removed.span is not None
+    assert removed.span.start_us == berlin(2027, 6, 1)
     assert await clock.members(space, ago=1) == {"a": 1}
     assert await clock.members(space) == {"cheat": 9}
 

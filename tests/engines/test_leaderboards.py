@@ -123,8 +123,18 @@ async def test_a_thousand_are_submitted_and_read_at_once(
     ranks = await boards.get_ranks(space, "b", [one.member for one in entries], deadline())
     assert sorted(one.group_rank for one in ranks.entries if one) == [*range(1, 1001)]
     removed = await boards.remove(space, "b", [one.member for one in entries], deadline())
-    assert removed == [True] * 1000
+    assert removed.entries == [True] * 1000
     assert (await boards.list_by_rank(space, "b", 1, 1, deadline())).count == 0
+
+
+async def test_tenths_of_percents_are_exact(
+    boards: LeaderboardEngine, space: Namespace, deadline: Deadline
+) -> None:
+    entries = [entry(f"m{number}", number + 1) for number in range(1000)]
+    await boards.submit(space, "b", entries, SET, "", deadline())
+    percents = [number / 10 for number in range(1, 1001)]
+    board = await boards.describe(space, "b", percents, deadline())
+    assert board.percentiles == [*range(1, 1001)]
 
 
 async def test_a_repeat_with_the_request_id_changes_nothing(
@@ -146,6 +156,16 @@ async def test_a_repeat_with_the_request_id_changes_nothing(
     assert elsewhere.entries[0].score == 5
     ranks = await boards.get_ranks(space, "b", ["a", "b"], deadline())
     assert [one.ranked.score for one in ranks.entries if one] == [5, 100]
+
+
+async def test_a_repeat_may_have_its_attributes_in_another_order(
+    boards: LeaderboardEngine, other_boards: LeaderboardEngine, space: Namespace, deadline: Deadline
+) -> None:
+    attributes = {f"a{number}": "x" for number in range(5)}
+    mirrored = dict(reversed(attributes.items()))  # a map of a message has no order of its own
+    first, again = ([ScoreEntry("a", 5, one)] for one in (attributes, mirrored))
+    scores = await boards.submit(space, "b", first, INCREMENT, "id", deadline())
+    assert await other_boards.submit(space, "b", again, INCREMENT, "id", deadline()) == scores
 
 
 async def test_a_score_that_would_be_infinite_changes_nothing(
@@ -286,7 +306,7 @@ async def test_half_a_board_is_none(
     await reset()
     assert (await boards.list_around(space, "b", "a", 1, deadline())).entries == []
     await reset()
-    assert await boards.remove(space, "b", ["a"], deadline()) == [False]
+    assert (await boards.remove(space, "b", ["a"], deadline())).entries == [False]
     await reset()
     scores = await boards.submit(space, "b", [entry("a", 3)], INCREMENT, "", deadline())
     assert scores.entries == [Submitted(3, 1, 0, True)]

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pantler_server.core.calendar import Period, span_at, time_zone
+from pantler_server.core.calendar import Period, earlier_span, span_at, time_zone
 
 ZONES = [
     "UTC",
@@ -37,6 +37,21 @@ def test_each_time_is_in_one_span_and_spans_meet(period: Period, zone: str) -> N
             assert span_at(period, time_zone(zone), inside) == span
         after = span_at(period, time_zone(zone), span.end_us)
         assert after.start_us == span.end_us
+
+    run()
+
+
+# Not where a day was left out: by the calendar it is one day ago that nobody had.
+@pytest.mark.parametrize("zone", ZONES[:-1])
+@pytest.mark.parametrize("period", Period)
+def test_so_many_periods_ago_is_so_many_steps_back(period: Period, zone: str) -> None:
+    @settings(max_examples=30)  # for each period and zone
+    @given(TIMES, st.integers(0, 40))
+    def run(now: int, ago: int) -> None:
+        span = expected = span_at(period, time_zone(zone), now)
+        for _ in range(ago):
+            expected = span_at(period, time_zone(zone), expected.start_us - 1)
+        assert earlier_span(period, time_zone(zone), span.start_us, ago) == expected
 
     run()
 

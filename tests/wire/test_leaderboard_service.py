@@ -140,6 +140,8 @@ async def test_a_period_is_named_and_chosen(boards: Any, whose: Any) -> None:
     now.FromDatetime(datetime.now(UTC))
     at = await boards.ListByRank(pb.ListByRankRequest(**whose, start_rank=1, limit=1, at=now))
     assert (ranked(at), at.period) == ([("a", 5, 1)], period)
+    removed = await boards.RemoveMembers(pb.RemoveMembersRequest(**whose, members=["a"]))
+    assert (list(removed.removed), removed.period) == ([True], period)
 
 
 async def test_a_repeat_by_its_request_id_changes_nothing(boards: Any, whose: Any) -> None:

@@ -58,5 +58,22 @@ def span_at(period: Period, zone: ZoneInfo, unix_us: int) -> Span:
     return Span(_unix_us(start), _unix_us(end))
 
 
+def earlier_span(period: Period, zone: ZoneInfo, start_us: int, ago: int) -> Span:
+    """The period so many before one that begins at a time."""
+    local = datetime.fromtimestamp(start_us // 1_000_000, zone)
+    match period:  # a time amid it, which no change of clocks leaves out
+        case Period.HOUR:
+            return span_at(period, zone, start_us - ago * 3_600_000_000)
+        case Period.DAY | Period.WEEK:
+            days = ago if period is Period.DAY else 7 * ago
+            amid = local.replace(hour=12) - timedelta(days=days)
+        case Period.MONTH:
+            year, month = divmod(12 * local.year + local.month - 1 - ago, 12)
+            amid = local.replace(year=year, month=month + 1, day=15)
+        case Period.YEAR:
+            amid = local.replace(year=local.year - ago, month=7)
+    return span_at(period, zone, _unix_us(amid))
+
+
 def _unix_us(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000

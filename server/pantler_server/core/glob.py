@@ -3,6 +3,7 @@ other; `\` takes the meaning from the character after it. Redis has the same, bu
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _SPECIAL_TO_REDIS = re.compile(r"[*?\[\]\\^-]")
 
@@ -19,6 +20,7 @@ class Glob:
         return self.matcher.fullmatch(key) is not None
 
 
+@lru_cache(maxsize=4096)
 def compile_glob(pattern: str) -> Glob:
     """Raises ValueError that says what the pattern must be."""
     if not pattern:

@@ -61,12 +61,12 @@ _HasSpan = (
     | leaderboard_pb2.SubmitScoresResponse
     | leaderboard_pb2.GetRanksResponse
     | leaderboard_pb2.GetBoardResponse
+    | leaderboard_pb2.RemoveMembersResponse
 )
 
 
 def board(request: _HasBoard, violations: validate.Violations) -> str:
-    if not validate.is_key(request.board):
-        violations.append(validate.key_violation(request.board, "board"))
+    validate.key(request.board, "board", violations)
     return request.board
 
 
@@ -79,7 +79,9 @@ def entries(
         for one in request.entries
     ]
     names, scores, _ = zip(*found, strict=True)
-    _check_members(names, "entries[{}].member", violations)
+    if not validate.are_keys(names):
+        for index, name in enumerate(names):
+            validate.key(name, f"entries[{index}].member", violations)
     if not all(map(isfinite, scores)):
         violations += (
             FieldViolation(f"entries[{index}].score", "must be a finite number")
@@ -103,15 +105,13 @@ def policy(
 
 
 def members(request: _HasMembers, violations: validate.Violations) -> Sequence[str]:
-    validate.batch(len(request.members), "members")
     names = list(request.members)
-    _check_members(names, "members[{}]", violations)
+    validate.batch_of_keys(names, validate.MAX_BATCH_ITEMS, "members", violations)
     return names
 
 
 def member(request: leaderboard_pb2.ListAroundRequest, violations: validate.Violations) -> str:
-    if not validate.is_key(request.member):
-        violations.append(validate.key_violation(request.member, "member"))
+    validate.key(request.member, "member", violations)
     return request.member
 
 
@@ -191,7 +191,7 @@ def submit_response(
             previous_rank=one.previous_rank,
             changed=bool(one.changed),
         )
-    _put_span(response, scores.span)
+    put_span(response, scores.span)
     return response
 
 
@@ -209,7 +209,7 @@ def ranks_response(names: Sequence[str], ranks: Ranks) -> leaderboard_pb2.GetRan
                 group_rank=one.group_rank,
                 attributes=one.ranked.attributes,
             )
-    _put_span(response, ranks.span)
+    put_span(response, ranks.span)
     return response
 
 
@@ -217,7 +217,7 @@ def put_page(response: _PageResponse, page: Page) -> None:
     response.count = page.count
     for one in page.entries:
         _put_ranked(response.entries.add(), one)
-    _put_span(response, page.span)
+    put_span(response, page.span)
 
 
 def board_response(
@@ -233,17 +233,8 @@ def board_response(
         _put_ranked(response.worst, described.worst)
     for percentile, score in zip(asked, described.percentiles, strict=False):
         response.percentiles.add(percentile=percentile, score=score)
-    _put_span(response, described.span)
+    put_span(response, described.span)
     return response
-
-
-def _check_members(names: Sequence[str], path: str, violations: validate.Violations) -> None:
-    if not validate.are_keys(names):
-        violations += (
-            validate.key_violation(name, path.format(index))
-            for index, name in enumerate(names)
-            if not validate.is_key(name)
-        )
 
 
 def _check_attributes(entry: ScoreEntry, path: str, violations: validate.Violations) -> None:
@@ -262,7 +253,7 @@ def _put_ranked(message: leaderboard_pb2.BoardEntry, ranked: Ranked) -> None:
         message.attributes.update(ranked.attributes)
 
 
-def _put_span(response: _HasSpan, span: Span | None) -> None:
+def put_span(response: _HasSpan, span: Span | None) -> None:
     if span is not None:
         response.period.start_time.FromMicroseconds(span.start_us)
         response.period.end_time.FromMicroseconds(span.end_us)

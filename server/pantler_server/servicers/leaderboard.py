@@ -98,7 +98,9 @@ class LeaderboardServicer:
         validate.refuse(wrong)
         space = await self._namespaces.resolve(name, call.deadline)
         removed = await self._engine.remove(space, board, members, call.deadline, which=which)
-        return leaderboard_pb2.RemoveMembersResponse(removed=removed)
+        response = leaderboard_pb2.RemoveMembersResponse(removed=removed.entries)
+        convert.put_span(response, removed.span)
+        return response
 
     async def GetBoard(
         self, request: leaderboard_pb2.GetBoardRequest, call: Call

@@ -265,10 +265,12 @@ class RemoveMembersRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., board: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., periods_ago: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RemoveMembersResponse(_message.Message):
-    __slots__ = ("removed",)
+    __slots__ = ("removed", "period")
     REMOVED_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
     removed: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, removed: _Optional[_Iterable[bool]] = ...) -> None: ...
+    period: BoardPeriod
+    def __init__(self, removed: _Optional[_Iterable[bool]] = ..., period: _Optional[_Union[BoardPeriod, _Mapping]] = ...) -> None: ...
 
 class GetBoardRequest(_message.Message):
     __slots__ = ("namespace", "board", "percentiles", "periods_ago", "at")

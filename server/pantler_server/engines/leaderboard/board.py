@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from pantler_server.core.board_config import BoardConfig
-from pantler_server.core.calendar import Span, span_at, time_zone
+from pantler_server.core.calendar import Span, earlier_span, span_at, time_zone
 from pantler_server.core.errors import BoardUnknown
 from pantler_server.core.glob import compile_glob
 from pantler_server.core.keyspace import partition_of
@@ -46,11 +46,13 @@ class Board:
 
     def before(self, spans: tuple[Span, Span], ago: int) -> tuple[Span, Span]:
         """The two so many periods before two that follow each other."""
+        if not ago:
+            return spans
         assert self.config.period is not None
-        this, following = spans
-        for _ in range(ago):
-            this, following = span_at(self.config.period, self._zone, this.start_us - 1), this
-        return this, following
+        one, other = (
+            earlier_span(self.config.period, self._zone, span.start_us, ago) for span in spans
+        )
+        return one, other
 
     def period_keys(self, start: bytes) -> tuple[bytes, bytes]:
         """Of the scores and of the members of a period."""

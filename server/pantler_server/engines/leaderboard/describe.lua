@@ -33,8 +33,9 @@ local reply = {
   order, table.concat(kept, ','),
 }
 for k = 2, count > 0 and #ARGV or 0 do
-  -- Nearest rank: the least good of the members at or above so many percent, counted from the worst.
-  local place = count - math.max(1, math.ceil(ARGV[k] * count / 100))
+  -- Nearest rank, counted from the worst. Tenths of percents are not exact in a double: 16.1 of 1,000 are 161.
+  local share = ARGV[k] * count / 100
+  local place = count - math.max(1, math.ceil(share - share * 1e-12))
   local score = call('ZRANGE', scores, place, place, 'WITHSCORES')[2]
   reply[k + 6] = struct.pack('<d', order == 'h' and -tonumber(score) or tonumber(score))
 end

@@ -21,6 +21,7 @@ from pantler_server.engines.leaderboard.model import (
     Page,
     Ranked,
     Ranks,
+    Removed,
     ScoreEntry,
     ScorePolicy,
     Scores,
@@ -171,14 +172,15 @@ class LeaderboardEngine:
         deadline: float,
         *,
         which: WhichPeriod = THIS_PERIOD,
-    ) -> list[bool]:
-        """Takes members off the board; whether each was on it. One round trip."""
+    ) -> Removed:
+        """Takes members off the board. One round trip."""
 
         def make(target: Target) -> Request:
             return scripts.remove(target, members)
 
-        _, reply = await self._ask(board_of(space, name), which, make, deadline)
-        return [bool(removed) for removed in reply[1:]]
+        target, reply = await self._ask(board_of(space, name), which, make, deadline)
+        _, start_us, *removed = reply
+        return Removed([bool(one) for one in removed], target.span(start_us))
 
     async def describe(
         self,

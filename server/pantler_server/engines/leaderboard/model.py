@@ -102,6 +102,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """Whether members were on the board, in the order asked."""
+
+    entries: Sequence[bool]
+    span: Span | None
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """A board as a whole."""
 

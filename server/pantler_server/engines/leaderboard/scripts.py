@@ -45,22 +45,23 @@ class Target:
     """A board and a period of it: the keys and the first argument of a script. Where it depends on
     the time which period it is, the script gets two, and takes the right one by Redis's clock."""
 
-    __slots__ = ("_spans", "_this_start_us", "board", "keys", "periods")
+    __slots__ = ("_spans", "_starts_us", "board", "keys", "periods")
 
     def __init__(self, board: Board, which: WhichPeriod, now_us: int) -> None:
         self.board = board
         self.keys: list[Argument] = [board.place]
         self.periods = _NO_PERIODS
         self._spans: tuple[Span, ...] = ()
-        self._this_start_us = 0
+        self._starts_us: tuple[int, ...] = ()
+        """What scripts answer for each of the spans."""
         if which.at_us is not None:
             span = board.span_at(which.at_us)
-            self._spans = () if span is None else (span,)
+            self._spans, self._starts_us = ((), ()) if span is None else ((span,), (0,))
         elif under_way := board.spans(now_us):
             # Which one it is of older periods too changes when the one under way ends.
             this, following = under_way
             self.periods = _PERIODS.pack(this.start_us, this.end_us, following.end_us)
-            self._this_start_us = this.start_us
+            self._starts_us = (this.start_us, following.start_us)
             self._spans = board.before(under_way, which.ago)
         for start in [b"%d" % span.start_us for span in self._spans] or [b"0"]:
             self.keys += board.period_keys(start)
@@ -68,9 +69,9 @@ class Target:
     def span(self, start_us: int) -> Span | None:
         """The period that a script took, by the start that it answered; None if the board has
         none."""
-        if not self._spans:
-            return None
-        return self._spans[0 if start_us == self._this_start_us else 1]
+        if start_us in self._starts_us:
+            return self._spans[self._starts_us.index(start_us)]
+        return self.board.span_at(start_us)  # of the first answer to a request id
 
     def read(self, script: Script, *arguments: Argument) -> Request:
         """A call of a script that changes nothing."""
@@ -205,6 +206,8 @@ def _ranked(member: str, rank: int, known: bytes) -> Ranked:
 
 
 def _json(attributes: Mapping[str, str]) -> bytes:
+    """In one order, whatever theirs is: a repeat of a call must be the same, to any worker."""
     if not attributes:
         return b""
-    return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")).encode()
+    said = json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return said.encode()
