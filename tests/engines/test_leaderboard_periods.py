@@ -64,7 +64,8 @@ class Clock:
         await self.execute("RPUSH", "clock", *divmod(unix_us, 1_000_000))
 
     async def space(self, **board: object) -> Namespace:
-        config = BoardConfig.model_validate({"time_zone": "Europe/Berlin", **board})
+        where = {"time_zone": "Europe/Berlin"} if "period" in board else {}
+        config = BoardConfig.model_validate({**where, **board})
         settings = Settings(namespace_defaults=NamespaceConfig(boards={"b": config}))
         namespaces = NamespaceEngine(self.store, self.store, settings)
         return await namespaces.resolve(f"timed{next(_numbers)}", self.deadline())
@@ -256,8 +257,29 @@ async def test_another_period_in_the_configuration_ends_the_former(clock: Clock)
     monthly = await namespaces.resolve(weekly.name, clock.deadline())
     assert await clock.submit(monthly, "b", 1) == berlin(2027, 6, 1)
     assert await clock.members(monthly) == {"b": 1}
-    assert await clock.kept(monthly) == [week, berlin(2027, 6, 1)]
-    assert min(await clock.expire_ms(monthly, week)) > 0
+    assert await clock.kept(monthly) == [berlin(2027, 6, 1)]  # no month begins as the week did
+    ends = week + 7 * 86400 * SECOND + 31 * 86400 * SECOND
+    assert await clock.expire_ms(monthly, week) == [ends // 1000] * 2
+    assert await clock.submit(weekly, "a", 1) == week  # which goes on
+    assert await clock.members(weekly) == {"a": 2}
+
+
+async def test_a_period_that_a_shorter_one_takes_the_place_of_is_kept_from_its_end(
+    clock: Clock,
+) -> None:
+    daily, day = await clock.space(period="day"), berlin(2027, 6, 9)
+    await clock.set(day + 11 * 3600 * SECOND)
+    await clock.submit(daily, "a", 1)
+    config = BoardConfig.model_validate(
+        {"period": "hour", "time_zone": "Europe/Berlin", "retention": "2h"}
+    )
+    settings = Settings(namespace_defaults=NamespaceConfig(boards={"b": config}))
+    namespaces = NamespaceEngine(clock.store, clock.store, settings)
+    hourly = await namespaces.resolve(daily.name, clock.deadline())
+    await clock.submit(hourly, "b", 1)
+    ends = day + (24 + 2) * 3600 * SECOND
+    assert await clock.expire_ms(daily, day) == [ends // 1000] * 2
+    assert await clock.members(daily) == {"a": 1}
 
 
 async def test_a_member_is_removed_from_a_period_that_is_over(clock: Clock) -> None:
@@ -291,7 +313,7 @@ async def test_a_board_is_deleted_with_its_periods(clock: Clock) -> None:
 
 
 async def test_a_board_without_periods_has_none_to_choose_from(clock: Clock) -> None:
-    space = await clock.space(time_zone="")
+    space = await clock.space()
     for which, path in ((WhichPeriod(ago=1), "periods_ago"), (WhichPeriod(at_us=0), "at")):
         with pytest.raises(InvalidFields, match=path):
             await clock.workers[0].describe(space, "b", [], clock.deadline(), which=which)

@@ -67,6 +67,26 @@ def test_a_namespace_takes_from_the_defaults_what_it_leaves_out(tmp_path: Path) 
         assert settings.namespace("unnamed").ttl == parse_duration("5m")
 
 
+def test_boards_counters_and_channels_must_hold_together(problems) -> None:  # type: ignore[no-untyped-def]
+    assert problems(
+        "namespaces:\n"
+        "  games:\n"
+        "    boards:\n"
+        "      'c[': {}\n"
+        "  a: {boards: {race: {retention: 1d, time_zone: UTC}}}\n"
+        "  b: {boards: {race: {period: hour, retention: 99d}}}\n"
+        "  c: {channels: {history: true}}\n"
+    ) == [
+        "4: namespaces.games.boards.c[: has a [ without its ]: write \\[ for the character itself",
+        "5: namespaces.a.boards.race.retention: is of use only with period",
+        "5: namespaces.a.boards.race.time_zone: is of use only with period",
+        "6: namespaces.b.boards.race.retention: would keep more than 1000 periods",
+        "7: namespaces.c.channels.history: must be a mapping of settings to values",
+    ]
+    [problem] = problems("namespaces: {a: {counter_ttl: 2h, max_ttl: 90m}}\n")
+    assert "namespaces.a.counter_ttl is longer than its max_ttl" in problem
+
+
 def test_every_problem_is_said_with_its_line(problems) -> None:  # type: ignore[no-untyped-def]
     not_a_number = "Input should be a valid integer, unable to parse string as an integer"
     assert problems("workers: many\nlog:\n  level: loud\nnamespaces:\n  users: {ttl: 5}\n") == [

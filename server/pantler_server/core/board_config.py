@@ -51,8 +51,9 @@ class BoardConfig(BaseModel):
         return self
 
     def _problems(self) -> Iterator[Problem]:
-        if self.time_zone and self.period is None:
-            yield ("time_zone",), "is of use only with period"
+        if self.period is None:
+            for name in sorted({"retention", "time_zone"} & self.model_fields_set):
+                yield (name,), "is of use only with period"
         if self.period and self.retention // _SHORTEST[self.period] >= MAX_PERIODS:
             yield ("retention",), f"would keep more than {MAX_PERIODS} periods"
         try:

@@ -310,6 +310,8 @@ class Settings(_Section):
                     f"{path}.max_value_bytes must leave 64 KiB of max_message_bytes to the rest of "
                     "the message"
                 )
+            if config.counter_ttl is not None and config.counter_ttl > config.max_ttl:
+                raise ValueError(f"{path}.counter_ttl is longer than its max_ttl")
             if config.channels.max_payload_bytes + REST_OF_MESSAGE_BYTES > self.max_message_bytes:
                 raise ValueError(
                     f"{path}.channels.max_payload_bytes must leave 64 KiB of max_message_bytes to "

@@ -113,6 +113,8 @@ def _problem(error: Any, lines: Mapping[SettingPath, int], file: Path | None) ->
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "there is no such setting"
+    elif error["type"] == "model_type":
+        message = "must be a mapping of settings to values"
     elif error["type"] != "value_error" and isinstance(error["input"], str | int | float):
         message += f" (it is {error['input']!r})"
     variable = ENV_PREFIX + "__".join(path).upper()

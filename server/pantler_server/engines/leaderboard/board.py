@@ -33,6 +33,11 @@ class Board:
         period = self.config.period
         return None if period is None else span_at(period, self._zone, unix_us)
 
+    def begins_at(self, unix_us: int) -> bool:
+        """Whether one of its periods does, by the configuration as it is now."""
+        span = self.span_at(unix_us)
+        return span is not None and span.start_us == unix_us
+
     def spans(self, unix_us: int) -> tuple[Span, Span] | None:
         """The period at a time and the one after it; None if the board has no periods."""
         this, following = self._spans

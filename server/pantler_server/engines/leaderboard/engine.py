@@ -70,8 +70,8 @@ class LeaderboardEngine:
 
         target, reply = await self._ask(board, THIS_PERIOD, make, deadline)
         while reply[0] == _TURN:
-            _, ended, began = reply
-            await self._store.call(scripts.turn(board, ended, began), deadline)
+            _, ended, began, ends = reply
+            await self._store.call(scripts.turn(board, ended, began, ends), deadline)
             target, reply = await self._ask(board, THIS_PERIOD, make, deadline)
         if reply[0] == answers.REUSED:
             raise answers.reused()
@@ -208,7 +208,7 @@ class LeaderboardEngine:
             [scripts.score(one) for one in scores],
             begun.get(order, board.config.order),
             target.span(start_us),
-            [one_us for one_us in kept_us if one_us],
+            [one_us for one_us in kept_us if board.begins_at(one_us)],
         )
 
     async def delete(self, space: Namespace, name: str, deadline: float) -> bool:

@@ -6,8 +6,9 @@ from pantler_server.store import answers
 
 def board(tag: bytes, name: str) -> bytes:
     """`s{ns:p}BOARD`, a hash: `order` (h: the highest score is best, l: the lowest), `seq` (how
-    many scores were reached so far), `newest` (start of the newest period, Unix us; 0 of a board
-    without periods), `pSTART` for each older period: when that expires (Unix ms). No expiry."""
+    many scores were reached so far), `newest` and `ends` (start and end of the newest
+    period, Unix us; 0 of a board without periods), `pSTART` for each older period: when that
+    expires (Unix ms). No expiry."""
     return keyspace.named(tag, name)
 
 

@@ -114,14 +114,14 @@ def submit(
     return target.write(_SUBMIT, order, policy, bound, fingerprint, *said, answer=answer)
 
 
-def turn(board: Board, ended: bytes, began: bytes) -> Request:
-    """Of two periods, by their starts. The reply is as turn.lua gives it."""
-    span = board.span_at(int(ended)) if int(ended) else None
+def turn(board: Board, ended: bytes, began: bytes, ends: bytes) -> Request:
+    """Of two periods, by their starts; and the end of the second. The reply is as turn.lua gives
+    it."""
     retention_ms = board.config.retention // MILLISECOND
     return _TURN.request(
         board.slot,
         [board.place, *board.period_keys(ended), *board.period_keys(began)],
-        [ended, began, span.end_us // 1000 if span else 0, retention_ms],
+        [ended, began, ends, retention_ms],
         board.name,
         repeatable=True,
     )

@@ -8,8 +8,8 @@
 -- ARGV[2k + 4 ..] of entry k: member; score (8 bytes, little-endian double) and attributes (JSON, or nothing)
 -- returns {1, start of the period, for each entry score (double), rank, rank before (4 bytes each) and whether the
 --   score has changed (1 byte), in one string}; or {2} if the request id had another request, {3, now_us} if it is
---   neither period, {4, start, start of this} if the newest period is another, which has to be ended first
---   (turn.lua), {5, k} if entry k would make its score infinite
+--   neither period, {4, start, start and end of this} if the newest period is another, which has to be
+--   ended first (turn.lua), {5, k} if entry k would make its score infinite
 -- clock: redis TIME, for periods    expiry: none, or that of a period that has ended stays; the answer 10 min
 local call, reply = redis.call, nil
 local entries, bound = (#ARGV - 5) / 2, tonumber(ARGV[4])
@@ -23,14 +23,14 @@ if answer then
 end
 
 -- include functions/period_keys.lua
-local start, scores, members = period_keys(ARGV[1])
+local start, scores, members, finish = period_keys(ARGV[1])
 if start == nil then
   return {3, scores}
 end
 local order, newest = unpack(call('HMGET', KEYS[1], 'order', 'newest'))
-local started = string.format('%.0f', start)
+local started, ends = string.format('%.0f', start), string.format('%.0f', finish)
 if newest and newest ~= started then
-  return {4, newest, started}
+  return {4, newest, started, ends}
 end
 local sign = (order or ARGV[2]) == 'h' and -1 or 1
 
@@ -80,7 +80,7 @@ for k, name in ipairs(names) do
 end
 
 if not newest then
-  call('HSET', KEYS[1], 'order', ARGV[2], 'newest', started)
+  call('HSET', KEYS[1], 'order', ARGV[2], 'newest', started, 'ends', ends)
 end
 local numbered = count > 0 and call('HINCRBY', KEYS[1], 'seq', count) - count
 local gone, ranked, written = {}, {}, {}
