@@ -65,6 +65,23 @@ async def test_uniques_are_counted_and_merged(server: PantlerServer, namespace: 
     assert week.document == {"count": 3}
 
 
+async def test_sets_of_uniques_are_deleted_after_a_yes(
+    server: PantlerServer, namespace: str
+) -> None:
+    at = server.address
+    for day in ("mon", "tue"):
+        await pantler("unique", "add", namespace, day, "a", address=at)
+    unsure = await pantler("unique", "delete", namespace, "mon", address=at)
+    assert (unsure.code, unsure.out) == (2, b"")
+    said = f"this deletes the set of uniques 'mon' of '{namespace}': add --yes"
+    assert said in " ".join(unsure.error.replace("│", " ").split())
+    both = ("unique", "delete", namespace, "mon", "nobody", "--yes")
+    assert await pantler(*both, address=at) == Done(0, b"'mon': deleted\n'nobody': not there\n", "")
+    assert (await pantler(*both, address=at)).code == 1
+    as_json = await pantler("unique", "delete", namespace, "tue", "-y", "--json", address=at)
+    assert (as_json.code, as_json.document) == (0, [{"set": "tue", "deleted": True}])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -73,6 +90,10 @@ async def test_uniques_are_counted_and_merged(server: PantlerServer, namespace: 
         (("counter", "add", "n", "c", "--ttl", "soon"), "'soon' is not a duration"),
         (("counter", "get", "n"), "Missing argument"),
         (("unique", "merge", "n", "into"), "Missing argument"),
+        (
+            ("unique", "delete", "n", "a", "b"),
+            "deletes the 2 sets of uniques of 'n': add --yes",
+        ),
     ],
 )
 async def test_wrong_usage_is_said(arguments: tuple[str, ...], said: str) -> None:

@@ -1,10 +1,11 @@
 """`pantler geo` against a real server."""
 
+import re
 from itertools import count
 
 import pytest
 
-from tests.cli.test_commands import Done, pantler
+from tests.cli.test_commands import Done, on_a_terminal, pantler
 from tests.servers.pantler import PantlerServer
 
 _numbers = count()
@@ -40,9 +41,16 @@ async def test_places_are_added_told_and_removed(
     assert removed == Done(0, b"'Suva': removed\n'x': not there\n", "")
     for command in ("get", "remove"):
         assert (await pantler("geo", command, *places, "Suva", address=at)).code == 1
-    assert await pantler("geo", "delete", *places, address=at) == Done(0, b"deleted\n", "")
-    gone = await pantler("geo", "delete", *places, address=at)
+    unsure = await pantler("geo", "delete", *places, address=at)
+    assert (unsure.code, unsure.out) == (2, b"")
+    assert "add --yes where nobody can be asked" in " ".join(unsure.error.split())
+    assert (await pantler("geo", "get", *places, "Berlin", address=at)).code == 0
+    delete = ("geo", "delete", *places, "--yes")
+    assert await pantler(*delete, address=at) == Done(0, b"deleted\n", "")
+    gone = await pantler(*delete, address=at)
     assert gone == Done(1, b"", f"pantler: no set 'cities' in '{places[0]}'\n")
+    as_json = await pantler(*delete, "--json", address=at)
+    assert (as_json.code, as_json.document, as_json.error) == (1, {"deleted": False}, "")
 
 
 async def test_what_is_near_is_listed(server: PantlerServer, places: tuple[str, str]) -> None:
@@ -50,12 +58,21 @@ async def test_what_is_near_is_listed(server: PantlerServer, places: tuple[str, 
     cities = ("New York=-74.006,40.7128", "Newark=-74.1724,40.7357", "[red]=-73.9,40.7")
     await pantler("geo", "add", *places, *cities, address=at)
     point = ("--point", "-74.006,40.7128")
-    shown = await pantler("geo", "near", *places, *point, "--radius-meters", "20000", address=at)
-    assert (shown.code, shown.error) == (0, "")
-    title, first, second, third = (line.split() for line in shown.out.decode().splitlines())
+    around = ("geo", "near", *places, *point, "--radius-meters", "20000")
+    shown = await on_a_terminal(*around, "--address", at)
+    rows = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
+    title, first, second, third = (row.split() for row in rows)
     assert title == ["member", "meters", "longitude,latitude"]
     assert (first[:3], first[3]) == (["'New", "York'", "0.1"], "-74.00600,40.71280")
     assert (second[0], third[0]) == ("'[red]'", "'Newark'")
+    piped = await pantler(*around, address=at)
+    assert (piped.code, piped.error) == (0, "")
+    lines = [line.split("\t") for line in piped.out.decode().splitlines()]
+    assert lines == [
+        ["New York", first[2], "-74.00600", "40.71280"],
+        ["[red]", second[1], "-73.90000", "40.70000"],
+        ["Newark", third[1], "-74.17240", "40.73570"],
+    ]
     options = ("--box-meters", "40000x6000", "--limit", "1", "--farthest-first", "--json")
     boxed = await pantler("geo", "near", *places, "--member", "Newark", *options, address=at)
     [found] = boxed.document
@@ -65,7 +82,18 @@ async def test_what_is_near_is_listed(server: PantlerServer, places: tuple[str, 
     said = await pantler("geo", "distance", *places, "Newark", "New York", address=at)
     assert said == Done(0, f"{found['distance_meters']:.1f} m\n".encode(), "")
     nowhere = ("--point", "0,0", "--radius-meters", "1")
-    assert (await pantler("geo", "near", *places, *nowhere, address=at)).out == b"nobody is there\n"
+    nobody = await pantler("geo", "near", *places, *nowhere, address=at)
+    assert nobody == Done(0, b"", "pantler: nobody is there\n")
+
+
+async def test_long_names_are_whole_lines_to_a_pipe(
+    server: PantlerServer, places: tuple[str, str]
+) -> None:
+    name = "x" * 200
+    await pantler("geo", "add", *places, f"{name}=1,2", address=server.address)
+    around = ("geo", "near", *places, "--member", name, "--radius-meters", "1")
+    piped = await pantler(*around, address=server.address)
+    assert piped.out.decode() == f"{name}\t0.0\t1.00000\t2.00000\n"
 
 
 async def test_a_member_that_is_not_there_is_code_1(

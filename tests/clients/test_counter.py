@@ -33,8 +33,8 @@ async def test_a_counter_stays_within_its_bounds(
     assert not (await client.increment(namespace, "stock", ceiling=2)).applied
     taken = [await client.increment(namespace, "stock", -1, floor=0) for _ in range(3)]
     assert [one.applied for one in taken] == [True, True, False]
-    assert await client.counter(namespace, "stock") == 0
-    assert await client.counter(namespace, "nobody") == 0
+    assert await client.get_counter(namespace, "stock") == 0
+    assert await client.get_counter(namespace, "nobody") == 0
     lives = await client.increment(namespace, "stock", ttl=timedelta(hours=1))
     assert lives.expire_time is not None
     left = lives.expire_time - datetime.now(UTC)
@@ -48,7 +48,7 @@ async def test_a_request_id_counts_once(client: pantler.AsyncClient, namespace: 
     with pytest.raises(pantler.InvalidArgument) as refused:
         await client.increment(namespace, "c", 6, request_id=request_id)
     assert [one.path for one in refused.value.violations] == ["request_id"]
-    assert await client.counter(namespace, "c") == 5
+    assert await client.get_counter(namespace, "c") == 5
 
 
 async def test_any_number_of_counters_is_split_into_calls(
@@ -57,9 +57,9 @@ async def test_any_number_of_counters_is_split_into_calls(
     await client.increment(namespace, "c7", 7)
     await client.increment(namespace, "c2007", 9)
     names = [f"c{number}" for number in range(2500)]
-    assert await client.counters(namespace, names) == {"c7": 7, "c2007": 9}
+    assert await client.get_counters(namespace, names) == {"c7": 7, "c2007": 9}
     assert await client.reset_counters(namespace, names) == {"c7": 7, "c2007": 9}
-    assert await client.counters(namespace, names) == {}
+    assert await client.get_counters(namespace, names) == {}
 
 
 async def test_uniques_are_counted_over_sets(client: pantler.AsyncClient, namespace: str) -> None:
@@ -73,3 +73,13 @@ async def test_uniques_are_counted_over_sets(client: pantler.AsyncClient, namesp
     assert await client.merge_unique(namespace, "week", ["mon", "tue"]) == both
     with pytest.raises(TypeError):
         await client.count_unique(namespace, "mon")
+
+
+async def test_sets_of_uniques_are_deleted(client: pantler.AsyncClient, namespace: str) -> None:
+    await client.add_unique(namespace, "mon", ["ada"])
+    await client.increment(namespace, "mon")
+    names = [f"s{number}" for number in range(1500)]
+    deleted = await client.delete_unique(namespace, ["mon", *names])
+    assert deleted == {"mon": True, **dict.fromkeys(names, False)}
+    assert await client.count_unique(namespace, ["mon"]) == 0
+    assert await client.get_counter(namespace, "mon") == 1, "of the same name"

@@ -32,15 +32,15 @@ async def client(server: PantlerServer) -> AsyncIterator[pantler.AsyncClient]:
 async def test_places_are_kept_and_removed(client: pantler.AsyncClient, namespace: str) -> None:
     assert await client.add_locations(namespace, "cities", CITIES) == 3
     assert await client.add_locations(namespace, "cities", CITIES) == 0
-    found = await client.locations(namespace, "cities", ["nobody", "Berlin"])
+    found = await client.get_locations(namespace, "cities", ["nobody", "Berlin"])
     assert list(found) == ["Berlin"]
     assert found["Berlin"].longitude == pytest.approx(13.405, abs=1e-5)
     assert found["Berlin"].latitude == pytest.approx(52.52, abs=1e-5)
     removed = await client.remove_locations(namespace, "cities", ["nobody", "Berlin"])
     assert removed == {"nobody": False, "Berlin": True}
-    assert await client.delete_set(namespace, "cities")
-    assert not await client.delete_set(namespace, "cities")
-    assert await client.locations(namespace, "cities", CITIES) == {}
+    assert await client.delete_places(namespace, "cities")
+    assert not await client.delete_places(namespace, "cities")
+    assert await client.get_locations(namespace, "cities", CITIES) == {}
 
 
 async def test_what_is_near_is_found(client: pantler.AsyncClient, namespace: str) -> None:
@@ -49,7 +49,7 @@ async def test_what_is_near_is_found(client: pantler.AsyncClient, namespace: str
     near = await client.search_nearby(namespace, "cities", point=at, radius_meters=50_000)
     assert [one.member for one in near] == ["Berlin", "Potsdam"]
     assert near[0].distance_meters == pytest.approx(2_250, abs=5)
-    assert near[0].point == (await client.locations(namespace, "cities", ["Berlin"]))["Berlin"]
+    assert near[0].point == (await client.get_locations(namespace, "cities", ["Berlin"]))["Berlin"]
     far = await client.search_nearby(
         namespace, "cities", point=(13.4, 52.5), box=(60_000, 60_000), limit=1, farthest_first=True
     )
@@ -57,9 +57,9 @@ async def test_what_is_near_is_found(client: pantler.AsyncClient, namespace: str
     around = await client.search_nearby(namespace, "cities", member="Potsdam", radius_meters=50_000)
     assert around is not None
     assert [one.member for one in around] == ["Potsdam", "Berlin"]
-    apart = await client.distance(namespace, "cities", "Potsdam", "Berlin")
+    apart = await client.measure_distance(namespace, "cities", "Potsdam", "Berlin")
     assert apart == around[1].distance_meters
-    assert await client.distance(namespace, "cities", "Potsdam", "nobody") is None
+    assert await client.measure_distance(namespace, "cities", "Potsdam", "nobody") is None
     nobody = await client.search_nearby(namespace, "cities", member="nobody", radius_meters=1)
     assert nobody is None
 
@@ -69,7 +69,7 @@ async def test_any_number_of_places_is_split_into_calls(
 ) -> None:
     places = {f"m{number}": (number / 100, 1.0) for number in range(2500)}
     assert await client.add_locations(namespace, "many", places) == 2500
-    assert list(await client.locations(namespace, "many", places)) == list(places)
+    assert list(await client.get_locations(namespace, "many", places)) == list(places)
     with pytest.raises(pantler.PartialFailure) as failed:
         await client.add_locations(namespace, "many", {**places, "off": (181, 0)})
     refused = failed.value.errors["off"]

@@ -22,13 +22,14 @@ def test_every_rpc_is_shown() -> None:
         "AddUnique",
         "CountUnique",
         "MergeUnique",
+        "DeleteUnique",
     ]
 
 
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
     answers = [json.loads(await run(command, server)) for command in GRPCURL]
-    added, got, reset, seen, counted, merged = answers
+    added, got, reset, seen, counted, merged, deleted = answers
     assert (added["value"], added["applied"]) == ("2", True)
     assert added["expireTime"]
     assert got["counters"] == [
@@ -38,17 +39,19 @@ async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
     assert reset["counters"] == [{"counter": "seats:9", "value": "2", "found": True}]
     assert seen == {"changed": True}
     assert counted == merged == {"count": "2"}
+    assert deleted == {"deleted": [False, True]}
 
 
 async def test_the_command_line_works(server: PantlerServer) -> None:
     outputs = [await run(command, server) for command in PANTLER]
-    visits, stock, sold, seen, counted, got, seats, reset, more, merged = outputs
+    visits, stock, sold, seen, counted, got, seats, reset, more, merged, gone = outputs
     assert (visits, stock, sold) == ("1\n", "100\n", "99\n")
     assert (seen, counted) == ("added\n", "2\n")
     assert got == "'visits': 1\n'stock:7': 99\n"
     assert seats.startswith("2, expires ")
     assert reset == "'visits': 1\n"
     assert (more, merged) == ("added\n", "3\n")
+    assert gone == "'visitors:monday': deleted\n'visitors:tuesday': deleted\n"
 
 
 async def test_the_lines_of_python_work(

@@ -1,11 +1,13 @@
 """What docs/places.md shows, run as written."""
 
 import json
+import re
 from typing import Any
 
 import pantler
 import pytest
 
+from tests.cli.test_commands import on_a_terminal
 from tests.docs.page import Page, blocks, run
 from tests.servers.pantler import PantlerServer
 
@@ -40,15 +42,19 @@ async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
 
 async def test_the_command_line_works(server: PantlerServer) -> None:
     assert len(PANTLER) == 7
-    outputs = [await run(command, server) for command in PANTLER]
-    added, near, got, boxed, apart, removed, deleted = outputs
+    outputs = [await run(command, server) for command in PANTLER[:2]]
+    near = await on_a_terminal(*PANTLER[1][1:], "--address", server.address)
+    outputs += [await run(command, server) for command in PANTLER[2:]]
+    added, piped, got, boxed, apart, removed, deleted = outputs
     assert added == "stored, 3 of them new\n"
     [shown] = blocks("text", PAGE.text)
+    near = re.sub(r"\x1b\[[\d;]*m", "", near)  # it is bold in part
     assert [line.split() for line in near.splitlines()] == [
         line.split() for line in shown.splitlines()
     ]
+    assert [line.split("\t")[0] for line in piped.splitlines()] == ["bakery", "mill"]
     assert got == "'bakery': 13.40500,52.52000\n'mill': 13.38000,52.53000\n"
-    assert [line.split()[0] for line in boxed.splitlines()[1:]] == ["'kiosk'", "'mill'", "'bakery'"]
+    assert [line.split("\t")[0] for line in boxed.splitlines()] == ["kiosk", "mill", "bakery"]
     assert apart == "2025.0 m\n"
     assert removed == "'mill': removed\n"
     assert deleted == "deleted\n"

@@ -322,9 +322,24 @@ async def test_uniques_expire_as_counters_do(
         assert about(await call(lives, f"{name} own", 60_000), 60_000)
 
 
+async def test_deleted_sets_have_seen_nobody(
+    counters: CounterEngine, space: Namespace, store: Store, deadline: Deadline
+) -> None:
+    names = [f"s{number}" for number in range(1000)]
+    for name in ("s7", "s999", "other"):
+        await counters.add_unique(space, name, ["m"], 0, deadline())
+    deleted = await counters.delete_unique(space, names, deadline())
+    assert [name for name, was in zip(names, deleted, strict=True) if was] == ["s7", "s999"]
+    assert not any(await counters.delete_unique(space, ["s7", "s999"], deadline()))
+    assert await pttl(store, keys.uniques(space, "s7")[1]) == -2
+    assert await counters.count_unique(space, ["s7", "s999"], deadline()) == 0
+    assert await counters.count_unique(space, ["other"], deadline()) == 1
+
+
 async def test_what_is_no_set_of_uniques_is_refused_and_stays(
     counters: CounterEngine, space: Namespace, store: Store, deadline: Deadline
 ) -> None:
+    await counters.add_unique(space, "seen", ["m"], 0, deadline())
     for name, written in (("text", ("SET", "1")), ("hash", ("HSET", "f", "1"))):
         place = keys.uniques(space, name)[1]
         await ask(store, place, *written)
@@ -334,12 +349,14 @@ async def test_what_is_no_set_of_uniques_is_refused_and_stays(
             counters.count_unique(space, ["other", name], deadline()),
             counters.merge_unique(space, name, ["other"], 1, deadline()),
             counters.merge_unique(space, "into", ["other", name], 1, deadline()),
+            counters.delete_unique(space, ["seen", name], deadline()),
         ):
             with pytest.raises(WrongKind) as refused:
                 await call
             assert refused.value.key == name
         assert await ask(store, place, "DUMP") == before
     assert await pttl(store, keys.uniques(space, "into")[1]) == -2
+    assert await counters.count_unique(space, ["seen"], deadline()) == 1, "nothing was deleted"
 
 
 async def test_all_that_is_written_expires_but_for_what_is_to_stay(

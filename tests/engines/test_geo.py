@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pantler_server.core.errors import WrongKind
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.geo import keys
+from pantler_server.engines.geo import keys, scripts
 from pantler_server.engines.geo.engine import GeoEngine
 from pantler_server.engines.geo.model import Area, Box, Circle, Point, Search, SearchResult
+from pantler_server.store.request import Request
 from pantler_server.store.store import Store
 
 from tests.engines.conftest import Deadline
@@ -212,6 +213,35 @@ async def test_what_is_asked_for_beyond_the_area_pushes_nothing_out(add: Any, lo
     assert len(found.locations) == 10
     assert set(members(found)) <= inside
     assert set(members(await look(replace(search, limit=1000)))) == inside
+
+
+async def test_a_narrow_box_over_a_pole_takes_few_rounds(
+    geo: GeoEngine,
+    space: Namespace,
+    deadline: Deadline,
+    add: Any,
+    look: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    around = {f"{n}": Point(n * 0.1 - 180, 60 + n % 20) for n in range(3600) if abs(n - 1800) > 1}
+    for first in range(0, 3600, 900):
+        await add(dict(list(around.items())[first : first + 900]))
+    await add({"near": Point(0, 70), "far": Point(0, 55)})
+    asked: list[int] = []
+    search = scripts.search
+
+    def noted(*arguments: Any, **options: Any) -> Request:
+        asked.append(arguments[-1])
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(scripts, "search", noted)
+    box = Box(1_000, 5_000_000)
+    assert members(await look(looking(Point(0, 70), box, limit=10))) == ["near", "far"]
+    assert len(asked) == 2
+    asked.clear()
+    circle = looking(Point(0, 70), Circle(5_000_000), limit=10)
+    assert len((await look(circle)).locations) == 10
+    assert asked == [10], "the nearest of a circle are the nearest of all"
 
 
 LONGITUDES = st.one_of(

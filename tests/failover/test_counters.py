@@ -1,19 +1,20 @@
 """Counters over a Redis that loses replies."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
 from pantler_server.core.config import NamespaceConfig, RedisConfig
-from pantler_server.core.errors import OutcomeUnknown
+from pantler_server.core.errors import OutcomeUnknown, ServiceError, WrongKind
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.counter.model import MAX_VALUE, Increment
 from pantler_server.store.open import open_store
 
 from tests.servers.fault_proxy import FaultProxy
+from tests.servers.redis_7_0 import redis_7_0
 from tests.servers.valkey import ValkeyServer
 
 TAG = b"{counts:0}"
@@ -88,3 +89,28 @@ async def test_a_reset_whose_reply_is_lost_is_not_repeated() -> None:
         await worker.lose_reply(lost, None)
         with pytest.raises(OutcomeUnknown):
             await lost
+
+
+@pytest.mark.parametrize(
+    "server",
+    [ValkeyServer, pytest.param(redis_7_0, marks=pytest.mark.component("redis-server"))],
+)
+async def test_without_the_right_to_read_a_counter_is_not_said_to_be_of_another_kind(
+    server: Callable[[], ValkeyServer],
+) -> None:
+    async with server() as redis:
+        rights = ("on", ">secret", "~*", "+@all", "-get")
+        await redis.execute("ACL", "SETUSER", "limited", *rights)
+        url = f"redis://limited:secret@127.0.0.1:{redis.port}/0"
+        store = open_store("state", RedisConfig(url=url), None)
+        await store.start()
+        counters = CounterEngine(store)
+        for call in (
+            counters.increment(SPACE, "c", TEN, soon()),
+            counters.reset(SPACE, ["c"], soon()),
+        ):
+            with pytest.raises(ServiceError) as failed:
+                await call
+            assert not isinstance(failed.value, WrongKind)
+        await store.stop()
+        assert not await redis.execute("EXISTS", PLACE)

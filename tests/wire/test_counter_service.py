@@ -9,6 +9,7 @@ from typing import Any
 import grpc.aio
 import pytest
 import pytest_asyncio
+from google.protobuf import descriptor_pb2
 from google.protobuf.json_format import ParseDict
 from pantler.v1 import counter_pb2 as pb
 from pantler.v1 import counter_pb2_grpc
@@ -106,6 +107,10 @@ async def test_uniques_are_counted_and_merged(counters: Any, namespace: str) -> 
     assert both.count == 3
     merge: dict[str, Any] = {"namespace": namespace, "into": "week", "from": ["mon", "tue"]}
     assert (await counters.MergeUnique(pb.MergeUniqueRequest(**merge))).count == 3
+    asked = pb.DeleteUniqueRequest(namespace=namespace, sets=["mon", "nobody", "tue", "mon"])
+    assert list((await counters.DeleteUnique(asked)).deleted) == [True, False, True, False]
+    left = pb.CountUniqueRequest(namespace=namespace, sets=["mon", "tue"])
+    assert (await counters.CountUnique(left)).count == 0
 
 
 COUNTERS: list[tuple[dict[str, Any], str]] = [
@@ -141,6 +146,10 @@ UNIQUES: list[tuple[str, dict[str, Any], str]] = [
     ("MergeUnique", {"into": "s", "from": ["s", "a\0"]}, "from[1]"),
     ("MergeUnique", {"into": "s", "from": ["s"], "ttl": "0s"}, "ttl"),
     ("MergeUnique", {"into": "s", "from": ["s"], "namespace": ""}, "namespace"),
+    ("DeleteUnique", {"sets": []}, "sets"),
+    ("DeleteUnique", {"sets": ["s"] * 1001}, "sets"),
+    ("DeleteUnique", {"sets": ["s", ""]}, "sets[1]"),
+    ("DeleteUnique", {"sets": ["s"], "namespace": ""}, "namespace"),
     ("GetCounters", {"counters": []}, "counters"),
     ("GetCounters", {"counters": ["c"] * 1001}, "counters"),
     ("GetCounters", {"counters": ["c", ""]}, "counters[1]"),
@@ -197,3 +206,33 @@ async def test_what_is_no_counter_is_of_the_wrong_kind(
         info = details(failed.value)["ErrorInfo"]
         assert (info.reason, info.metadata["key"]) == ("ERROR_REASON_WRONG_KIND", "c")
     assert await redis.get(place) == b"text"
+
+
+async def test_what_is_no_set_of_uniques_is_not_deleted(
+    counters: Any, redis: Redis, namespace: str
+) -> None:
+    await counters.AddUnique(pb.AddUniqueRequest(namespace=namespace, set="s", members=["m"]))
+    await redis.set(f"u{{{namespace}:0}}foreign", "text")
+    asked = pb.DeleteUniqueRequest(namespace=namespace, sets=["s", "foreign"])
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await counters.DeleteUnique(asked)
+    assert failed.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    info = details(failed.value)["ErrorInfo"]
+    assert (info.reason, info.metadata["key"]) == ("ERROR_REASON_WRONG_KIND", "foreign")
+    assert await redis.exists(f"u{{{namespace}:0}}s", f"u{{{namespace}:0}}foreign") == 2
+
+
+def test_only_what_a_repeat_loses_nothing_of_is_idempotent() -> None:
+    levels = descriptor_pb2.MethodOptions.IdempotencyLevel
+    methods = pb.DESCRIPTOR.services_by_name["CounterService"].methods
+    assert {
+        method.name: levels.Name(method.GetOptions().idempotency_level) for method in methods
+    } == {
+        "Increment": "IDEMPOTENCY_UNKNOWN",
+        "GetCounters": "NO_SIDE_EFFECTS",
+        "ResetCounters": "IDEMPOTENCY_UNKNOWN",
+        "AddUnique": "IDEMPOTENT",
+        "CountUnique": "NO_SIDE_EFFECTS",
+        "MergeUnique": "IDEMPOTENT",
+        "DeleteUnique": "IDEMPOTENT",
+    }

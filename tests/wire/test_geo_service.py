@@ -190,6 +190,13 @@ async def test_a_wrong_request_is_refused_with_its_field(
     assert list(await violations(getattr(geo, method)(request))) == [path]
 
 
+async def test_all_that_is_wrong_is_said_at_once(geo: Any, whose: dict[str, Any]) -> None:
+    nothing = pb.AddLocationsRequest(namespace=whose["namespace"])
+    assert list(await violations(geo.AddLocations(nothing))) == ["set", "locations"]
+    nobody = pb.GetLocationsRequest(namespace=whose["namespace"])
+    assert list(await violations(geo.GetLocations(nobody))) == ["set", "members"]
+
+
 async def test_a_name_of_another_kind_is_refused(
     channel: grpc.aio.Channel, geo: Any, whose: dict[str, Any]
 ) -> None:

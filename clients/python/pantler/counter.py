@@ -54,11 +54,11 @@ class CounterCalls(Connection):
         expires = answer.expire_time.ToDatetime(UTC) if answer.HasField("expire_time") else None
         return CounterResult(answer.value, answer.applied, expires)
 
-    async def counter(self, namespace: str, counter: str) -> int:
+    async def get_counter(self, namespace: str, counter: str) -> int:
         """The value of a counter; 0 if there is none."""
-        return (await self.counters(namespace, [counter])).get(counter, 0)
+        return (await self.get_counters(namespace, [counter])).get(counter, 0)
 
-    async def counters(self, namespace: str, counters: Iterable[str]) -> dict[str, int]:
+    async def get_counters(self, namespace: str, counters: Iterable[str]) -> dict[str, int]:
         """The values of the counters that are there. They are not all of one moment."""
 
         async def get(part: Sequence[str]) -> list[int | PantlerError | None]:
@@ -124,6 +124,16 @@ class CounterCalls(Connection):
         request = counter_pb2.MergeUniqueRequest(namespace=namespace, into=into, ttl=ttl, **words)
         answer = await answer_to(self._counter_service.MergeUnique, request, self._timeout_s)
         return answer.count
+
+    async def delete_unique(self, namespace: str, sets: Iterable[str]) -> dict[str, bool]:
+        """Deletes sets; whether each was there."""
+
+        async def delete(part: Sequence[str]) -> list[bool | PantlerError | None]:
+            request = counter_pb2.DeleteUniqueRequest(namespace=namespace, sets=part)
+            answer = await answer_to(self._counter_service.DeleteUnique, request, self._timeout_s)
+            return list(answer.deleted)
+
+        return await in_parts(several(sets), delete)
 
     @cached_property
     def _counter_service(self) -> "counter_pb2_grpc.CounterServiceAsyncStub":

@@ -76,8 +76,8 @@ class InvalidArgument(PantlerError):
 
 
 class NotFound(PantlerError):
-    """No rate limit rule has this name; or the namespace is not configured, and the server is
-    strict. Add it, or correct its name."""
+    """No rate limit rule has this name; or the namespace or the board is not configured, and the
+    server, or the namespace, is strict. Add it, or correct its name."""
 
 
 class FailedPrecondition(PantlerError):

@@ -46,7 +46,7 @@ class GeoCalls(Connection):
         await in_parts(several(locations), add)
         return added
 
-    async def locations(
+    async def get_locations(
         self, namespace: str, set_name: str, members: Iterable[str]
     ) -> dict[str, Point]:
         """Where members are, without those that are not in the set."""
@@ -148,7 +148,7 @@ class GeoCalls(Connection):
             for one in answer.locations
         ]
 
-    async def distance(
+    async def measure_distance(
         self, namespace: str, set_name: str, from_member: str, to_member: str
     ) -> float | None:
         """Meters between two members; None if one of them is not in the set."""
@@ -158,7 +158,7 @@ class GeoCalls(Connection):
         answer = await answer_to(self._geo_service.MeasureDistance, request, self._timeout_s)
         return answer.distance_meters if answer.found else None
 
-    async def delete_set(self, namespace: str, set_name: str) -> bool:
+    async def delete_places(self, namespace: str, set_name: str) -> bool:
         """Deletes a set with all its places; whether there was one."""
         request = geo_pb2.DeleteSetRequest(namespace=namespace, set=set_name)
         answer = await answer_to(self._geo_service.DeleteSet, request, self._timeout_s)

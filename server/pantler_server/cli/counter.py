@@ -16,6 +16,7 @@ from pantler_server.cli.call import (
     print_json,
     seconds,
 )
+from pantler_server.cli.confirm import Yes, confirm
 from pantler_server.cli.exit_code import ExitCode
 
 if TYPE_CHECKING:
@@ -211,6 +212,35 @@ def merge_unique(
             request, timeout=seconds(timeout, "--timeout")
         )
     _print_count(answer, json)
+
+
+@unique_app.command("delete")
+def delete_unique(
+    namespace: Namespace,
+    sets: Sets,
+    yes: Yes = False,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    json: Json = False,
+) -> None:
+    """Delete sets. If none of them is there, the exit code is 1."""
+    from pantler.v1 import counter_pb2, counter_pb2_grpc
+
+    which = f"set of uniques {sets[0]!r}" if len(sets) == 1 else f"{len(sets)} sets of uniques"
+    confirm(f"deletes the {which} of {namespace!r}", yes)
+    with channel(address) as opened:
+        request = counter_pb2.DeleteUniqueRequest(namespace=namespace, sets=sets)
+        answer = counter_pb2_grpc.CounterServiceStub(opened).DeleteUnique(
+            request, timeout=seconds(timeout, "--timeout")
+        )
+    outcomes = list(zip(sets, answer.deleted, strict=True))
+    if json:
+        print_json([{"set": set_name, "deleted": deleted} for set_name, deleted in outcomes])
+    else:
+        for set_name, deleted in outcomes:
+            print(f"{set_name!r}: {'deleted' if deleted else 'not there'}")
+    if not any(answer.deleted):
+        raise typer.Exit(ExitCode.MISS)
 
 
 def _put_ttl(request: "HasTtl", ttl: str | None) -> None:

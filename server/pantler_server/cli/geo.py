@@ -16,6 +16,7 @@ from pantler_server.cli.call import (
     print_json,
     seconds,
 )
+from pantler_server.cli.confirm import Yes, confirm
 from pantler_server.cli.exit_code import ExitCode
 
 if TYPE_CHECKING:
@@ -148,8 +149,9 @@ def near(
 ) -> None:
     """List who is near a point or a member, the nearest first.
 
-    For example, `pantler geo near shops berlin --point 13.4,52.5 --radius-meters 2000`. If the set
-    has no such member, the exit code is 1.
+    For example, `pantler geo near shops berlin --point 13.4,52.5 --radius-meters 2000`. To a pipe
+    goes a line for each, with tabs between: member, meters, longitude, latitude. If the set has no
+    such member, the exit code is 1.
     """
     from pantler.v1 import geo_pb2, geo_pb2_grpc, sort_order_pb2
 
@@ -175,10 +177,14 @@ def near(
                 for one in answer.locations
             ]
         )
-    elif answer.locations:
+    elif not answer.locations:
+        print("pantler: nobody is there", file=sys.stderr)
+    elif sys.stdout.isatty():
         _print_table(answer)
     else:
-        print("nobody is there")
+        for one in answer.locations:
+            longitude, latitude = _said(one.point).split(",")
+            print(one.member, f"{one.distance_meters:.1f}", longitude, latitude, sep="\t")
 
 
 @geo_app.command()
@@ -214,21 +220,28 @@ def distance(
 def delete(
     namespace: Namespace,
     set_name: Set,
+    yes: Yes = False,
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT,
+    json: Json = False,
 ) -> None:
     """Delete a set with all its places. If there was none, the exit code is 1."""
     from pantler.v1 import geo_pb2, geo_pb2_grpc
 
+    confirm(f"deletes the set {set_name!r} of {namespace!r} with all its places", yes)
     with channel(address) as opened:
         request = geo_pb2.DeleteSetRequest(namespace=namespace, set=set_name)
         answer = geo_pb2_grpc.GeoServiceStub(opened).DeleteSet(
             request, timeout=seconds(timeout, "--timeout")
         )
-    if not answer.deleted:
+    if json:
+        print_json({"deleted": answer.deleted})
+    elif answer.deleted:
+        print("deleted")
+    else:
         print(f"pantler: no set {set_name!r} in {namespace!r}", file=sys.stderr)
+    if not answer.deleted:
         raise typer.Exit(ExitCode.MISS)
-    print("deleted")
 
 
 def _where(

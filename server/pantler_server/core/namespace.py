@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from pantler_server.core import keyspace
 from pantler_server.core.config import NamespaceConfig
 
 
@@ -31,6 +32,10 @@ class Namespace:
     """For how long after its expiry an entry is served as stale."""
     grace_ms: int
     """For how long it is kept, and served while a fetch that failed is remembered."""
+
+    def partition_of(self, name: str) -> Partition:
+        """Where what a caller has named is."""
+        return self.partitions[keyspace.partition_of(name.encode(), len(self.partitions))]
 
 
 class Namespaces(Protocol):

@@ -92,6 +92,13 @@ def merged_unique(
     return others, ttl_ms
 
 
+def deleted_unique(request: counter_pb2.DeleteUniqueRequest) -> Sequence[str]:
+    violations: validate.Violations = []
+    validate.batch_of_keys(request.sets, validate.MAX_BATCH_ITEMS, "sets", violations)
+    validate.refuse(violations)
+    return request.sets
+
+
 def _ttl_ms(request: _HasTtl, namespace: Namespace, violations: validate.Violations) -> int:
     """0 for none."""
     if not request.HasField("ttl"):

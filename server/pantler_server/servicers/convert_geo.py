@@ -62,13 +62,13 @@ def pair(request: geo_pb2.MeasureDistanceRequest) -> tuple[str, str]:
 
 def locations(request: geo_pb2.AddLocationsRequest) -> list[tuple[str, Point]]:
     """Checked with the name of the set."""
-    validate.batch(len(request.locations), "locations")
     violations: validate.Violations = []
     validate.key(request.set, "set", violations)
     found: list[tuple[str, Point]] = []
-    for index, one in enumerate(request.locations):
-        validate.key(one.member, f"locations[{index}].member", violations)
-        found.append((one.member, _point(one, f"locations[{index}]", violations)))
+    if validate.batch_size(len(request.locations), "locations", violations):
+        for index, one in enumerate(request.locations):
+            validate.key(one.member, f"locations[{index}].member", violations)
+            found.append((one.member, _point(one, f"locations[{index}]", violations)))
     validate.refuse(violations)
     return found
 

@@ -70,3 +70,11 @@ class CounterServicer:
             namespace, request.into, others, ttl_ms, call.deadline
         )
         return counter_pb2.MergeUniqueResponse(count=count)
+
+    async def DeleteUnique(
+        self, request: counter_pb2.DeleteUniqueRequest, call: Call
+    ) -> counter_pb2.DeleteUniqueResponse:
+        name, sets = validate.namespace(request.namespace), convert.deleted_unique(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        deleted = await self._engine.delete_unique(namespace, sets, call.deadline)
+        return counter_pb2.DeleteUniqueResponse(deleted=deleted)

@@ -98,11 +98,17 @@ def key(value: str, path: str, violations: Violations) -> None:
         violations.append(key_violation(value, path))
 
 
+def batch_size(count: int, path: str, violations: Violations, most: int = MAX_BATCH_ITEMS) -> bool:
+    """The number of items of a batch; whether they are to be looked at: not of too many."""
+    if 1 <= count <= most:
+        return True
+    violations.append(FieldViolation(path, f"must have 1 to {most} items"))
+    return False
+
+
 def batch_of_keys(values: Sequence[str], most: int, path: str, violations: Violations) -> None:
     """The keys of a batch. Of none or too many none is looked at."""
-    if not 1 <= len(values) <= most:
-        violations.append(FieldViolation(path, f"must have 1 to {most} items"))
-    elif not are_keys(values):
+    if batch_size(len(values), path, violations, most) and not are_keys(values):
         for index, one in enumerate(values):
             key(one, f"{path}[{index}]", violations)
 
@@ -152,9 +158,10 @@ def page_size(size: int) -> int:
 
 
 def batch(count: int, path: str) -> None:
-    """The number of items of a batch. Refused at once: the items are not looked at."""
-    if not 1 <= count <= MAX_BATCH_ITEMS:
-        raise InvalidFields([FieldViolation(path, f"must have 1 to {MAX_BATCH_ITEMS} items")])
+    """As `batch_size`. Refused at once: the items are not looked at."""
+    violations: Violations = []
+    batch_size(count, path, violations)
+    refuse(violations)
 
 
 def limit(count: int, violations: Violations) -> None:

@@ -73,6 +73,11 @@ class CounterServiceStub:
                 request_serializer=pantler_dot_v1_dot_counter__pb2.MergeUniqueRequest.SerializeToString,
                 response_deserializer=pantler_dot_v1_dot_counter__pb2.MergeUniqueResponse.FromString,
                 _registered_method=True)
+        self.DeleteUnique = channel.unary_unary(
+                '/pantler.v1.CounterService/DeleteUnique',
+                request_serializer=pantler_dot_v1_dot_counter__pb2.DeleteUniqueRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_counter__pb2.DeleteUniqueResponse.FromString,
+                _registered_method=True)
 
 
 class CounterServiceServicer:
@@ -138,6 +143,14 @@ class CounterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteUnique(self, request, context):
+        """DeleteUnique deletes up to 1,000 sets: all of them, or none if Redis holds something else in the place of one.
+        One round trip; O(1) for each set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CounterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -170,6 +183,11 @@ def add_CounterServiceServicer_to_server(servicer, server):
                     servicer.MergeUnique,
                     request_deserializer=pantler_dot_v1_dot_counter__pb2.MergeUniqueRequest.FromString,
                     response_serializer=pantler_dot_v1_dot_counter__pb2.MergeUniqueResponse.SerializeToString,
+            ),
+            'DeleteUnique': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUnique,
+                    request_deserializer=pantler_dot_v1_dot_counter__pb2.DeleteUniqueRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_counter__pb2.DeleteUniqueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -343,6 +361,33 @@ class CounterService:
             '/pantler.v1.CounterService/MergeUnique',
             pantler_dot_v1_dot_counter__pb2.MergeUniqueRequest.SerializeToString,
             pantler_dot_v1_dot_counter__pb2.MergeUniqueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUnique(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.CounterService/DeleteUnique',
+            pantler_dot_v1_dot_counter__pb2.DeleteUniqueRequest.SerializeToString,
+            pantler_dot_v1_dot_counter__pb2.DeleteUniqueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,10 @@ class CounterServiceStub:
     """MergeUnique lets a set have seen what up to 100 others have: a month from its days, say. One round trip;
     O(1) for each set.
     """
+    DeleteUnique: _grpc.UnaryUnaryMultiCallable[_counter_pb2.DeleteUniqueRequest, _counter_pb2.DeleteUniqueResponse]
+    """DeleteUnique deletes up to 1,000 sets: all of them, or none if Redis holds something else in the place of one.
+    One round trip; O(1) for each set.
+    """
 
 @_typing.type_check_only
 class CounterServiceAsyncStub(CounterServiceStub):
@@ -108,6 +112,10 @@ class CounterServiceAsyncStub(CounterServiceStub):
     MergeUnique: _aio.UnaryUnaryMultiCallable[_counter_pb2.MergeUniqueRequest, _counter_pb2.MergeUniqueResponse]  # type: ignore[assignment]
     """MergeUnique lets a set have seen what up to 100 others have: a month from its days, say. One round trip;
     O(1) for each set.
+    """
+    DeleteUnique: _aio.UnaryUnaryMultiCallable[_counter_pb2.DeleteUniqueRequest, _counter_pb2.DeleteUniqueResponse]  # type: ignore[assignment]
+    """DeleteUnique deletes up to 1,000 sets: all of them, or none if Redis holds something else in the place of one.
+    One round trip; O(1) for each set.
     """
 
 class CounterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -182,6 +190,16 @@ class CounterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_counter_pb2.MergeUniqueResponse, _abc.Awaitable[_counter_pb2.MergeUniqueResponse]]:
         """MergeUnique lets a set have seen what up to 100 others have: a month from its days, say. One round trip;
         O(1) for each set.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteUnique(
+        self,
+        request: _counter_pb2.DeleteUniqueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_counter_pb2.DeleteUniqueResponse, _abc.Awaitable[_counter_pb2.DeleteUniqueResponse]]:
+        """DeleteUnique deletes up to 1,000 sets: all of them, or none if Redis holds something else in the place of one.
+        One round trip; O(1) for each set.
         """
 
 def add_CounterServiceServicer_to_server(servicer: CounterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

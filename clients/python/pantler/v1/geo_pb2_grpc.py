@@ -114,7 +114,7 @@ class GeoServiceServicer:
         a member; the time grows with how many there are in the area, and hardly with the size of the set.
 
         What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
-        thousands of kilometers, may take a few round trips more.
+        thousands of kilometers, may take one or two round trips more, each as long as the first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

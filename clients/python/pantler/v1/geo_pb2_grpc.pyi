@@ -55,7 +55,7 @@ class GeoServiceStub:
     a member; the time grows with how many there are in the area, and hardly with the size of the set.
 
     What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
-    thousands of kilometers, may take a few round trips more.
+    thousands of kilometers, may take one or two round trips more, each as long as the first.
     """
     MeasureDistance: _grpc.UnaryUnaryMultiCallable[_geo_pb2.MeasureDistanceRequest, _geo_pb2.MeasureDistanceResponse]
     """MeasureDistance says how far two members are from each other. One round trip; O(1)."""
@@ -89,7 +89,7 @@ class GeoServiceAsyncStub(GeoServiceStub):
     a member; the time grows with how many there are in the area, and hardly with the size of the set.
 
     What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
-    thousands of kilometers, may take a few round trips more.
+    thousands of kilometers, may take one or two round trips more, each as long as the first.
     """
     MeasureDistance: _aio.UnaryUnaryMultiCallable[_geo_pb2.MeasureDistanceRequest, _geo_pb2.MeasureDistanceResponse]  # type: ignore[assignment]
     """MeasureDistance says how far two members are from each other. One round trip; O(1)."""
@@ -144,7 +144,7 @@ class GeoServiceServicer(metaclass=_abc_1.ABCMeta):
         a member; the time grows with how many there are in the area, and hardly with the size of the set.
 
         What is across the date line or a pole is found too. The widest areas that reach a pole, or boxes of
-        thousands of kilometers, may take a few round trips more.
+        thousands of kilometers, may take one or two round trips more, each as long as the first.
         """
 
     @_abc_1.abstractmethod

@@ -1,7 +1,7 @@
 """Where counters and sets of uniques live in Redis (role `state`).
 
 Both expire by their ttl, where they were given one or their namespace has a `counter_ttl`; else
-never: they are there until they are reset, or for good.
+never: a counter is there until it is reset, a set until it is deleted.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ from pantler_server.store import answers
 def place(space: Namespace, name: str) -> tuple[Partition, bytes]:
     """The partition of a counter, and its key: `s{namespace:partition}NAME`, a string of an
     integer."""
-    partitions = space.partitions
-    partition = partitions[keyspace.partition_of(name.encode(), len(partitions))]
+    partition = space.partition_of(name)
     return partition, keyspace.named(partition.tag, name)
 
 

@@ -15,6 +15,7 @@ _GET = Script.load(__package__, "get.lua")
 _RESET = Script.load(__package__, "reset.lua")
 _ADD_UNIQUE = Script.load(__package__, "add_unique.lua")
 _MERGE_UNIQUE = Script.load(__package__, "merge_unique.lua")
+_DELETE_UNIQUE = Script.load(__package__, "delete_unique.lua")
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -67,6 +68,13 @@ def merge_unique(space: Namespace, into: str, others: Sequence[str], ttl_ms: int
     places = [place, *(keys.uniques(space, name)[1] for name in others)]
     arguments = (ttl_ms, _new_ttl_ms(space))
     return _MERGE_UNIQUE.request(partition.slot, places, arguments, into, repeatable=True)
+
+
+def delete_unique(space: Namespace, names: Sequence[str]) -> Request:
+    """The reply is as delete_unique.lua gives it. Not repeatable: in between, somebody else may
+    have begun a set anew."""
+    places = [keys.uniques(space, name)[1] for name in names]
+    return _DELETE_UNIQUE.request(space.partitions[0].slot, places, (), "sets")
 
 
 def _new_ttl_ms(space: Namespace) -> int:

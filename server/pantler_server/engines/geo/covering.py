@@ -41,6 +41,8 @@ class Covering:
     """As GEOSEARCH takes it."""
     exact: bool
     """Whether it is the one wanted; else more may be found, which `contains` tells apart."""
+    all_around: bool = False
+    """Whether it goes around the Earth: nearly all that is found may be outside."""
 
 
 def covering(origin: Point, area: Area) -> Covering:
@@ -89,7 +91,7 @@ def _sees_all(latitude: float, edge: float, side: float, reach: float) -> bool:
 def _all_around(height_meters: float) -> Covering:
     """All that is as far north or south: so wide a box makes Redis look into all cells."""
     height = height_meters * _ROUNDING
-    return Covering(("BYBOX", _AROUND_METERS, height, "m"), exact=False)
+    return Covering(("BYBOX", _AROUND_METERS, height, "m"), exact=False, all_around=True)
 
 
 def contains(origin: Point, area: Area, point: Point) -> bool:

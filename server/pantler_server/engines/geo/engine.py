@@ -13,7 +13,9 @@ from pantler_server.engines.geo.model import Circle, Nearby, Point, Search, Sear
 from pantler_server.engines.geo.sphere import distance_meters, in_cells
 from pantler_server.store.store import Store
 
-GROWTH = 4  # of what is asked for when too much of it was outside: few rounds, little too much
+# Redis looks at all of the covering each time, however few are asked for: so there are few rounds.
+GROWTH = 32  # of what is asked for when too much of it was outside
+FIRST_AROUND = 1024  # at least, where most may be outside: a third round reaches a million
 
 
 class GeoEngine:
@@ -62,7 +64,11 @@ class GeoEngine:
                 return SearchResult((), origin_found=False)
             origin = at
         asked = covering(origin, wanted.area)
+        # The nearest are in a circle before any that is outside.
+        nearest = isinstance(wanted.area, Circle) and not wanted.farthest_first
         count = wanted.limit
+        if asked.all_around and not nearest:
+            count = max(count, FIRST_AROUND)
         while True:
             request = scripts.search(
                 space, name, origin, asked.words, count, farthest_first=wanted.farthest_first
@@ -71,8 +77,6 @@ class GeoEngine:
             within = [(member, _point(at)) for member, at in found]
             if not asked.exact:
                 within = [one for one in within if contains(origin, wanted.area, one[1])]
-            # The nearest are in a circle before any that is outside.
-            nearest = isinstance(wanted.area, Circle) and not wanted.farthest_first
             if nearest or len(within) >= wanted.limit or len(found) < count:
                 nearby = [
                     Nearby(member.decode(), point, distance_meters(origin, point))

@@ -4,12 +4,11 @@ A set is a sorted set: members by the 52 bits of their geohash, as GEOADD has it
 it is there until its last member, or it as a whole, is removed.
 """
 
-from pantler_server.core.keyspace import named, partition_of
+from pantler_server.core.keyspace import named
 from pantler_server.core.namespace import Namespace, Partition
 
 
 def place(space: Namespace, name: str) -> tuple[Partition, bytes]:
     """The partition of a set, and its key: `s{namespace:partition}NAME`."""
-    partitions = space.partitions
-    partition = partitions[partition_of(name.encode(), len(partitions))]
+    partition = space.partition_of(name)
     return partition, named(partition.tag, name)

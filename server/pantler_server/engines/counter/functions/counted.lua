@@ -1,10 +1,17 @@
--- counted: the number in a counter, nil if there is none, false if the place holds anything else.
+-- counted: the number in a counter, nil if there is none, false if the place holds anything else. Raises what
+-- else Redis fails with: a user without the right to GET, say.
 local function counted(key)
-  local text = redis.pcall('GET', key)  -- an error, which is a table, if it is no string
+  local text = redis.pcall('GET', key)
+  if type(text) == 'table' then  -- an error
+    if not string.match(text.err, '^WRONGTYPE') then
+      error(text)
+    end
+    return false
+  end
   if not text then
     return nil
   end
-  if text ~= '0' and (type(text) == 'table' or not string.match(text, '^%-?[1-9]%d*$')) then
+  if text ~= '0' and not string.match(text, '^%-?[1-9]%d*$') then
     return false
   end
   local number = tonumber(text)
