@@ -169,7 +169,7 @@ async def test_a_strict_namespace_knows_its_boards(boards: Any) -> None:
 
 
 BAD: list[tuple[str, dict[str, Any], set[str]]] = [
-    ("SubmitScores", {"entries": []}, {"entries"}),
+    ("SubmitScores", {"entries": [], "board": ""}, {"entries", "board"}),
     ("SubmitScores", {"entries": [{"member": "m"}] * 1001}, {"entries"}),
     (
         "SubmitScores",
@@ -190,7 +190,7 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
             *("entries[3].attributes", "entries[4].attributes", "board", "policy", "request_id"),
         },
     ),
-    ("GetRanks", {"members": []}, {"members"}),
+    ("GetRanks", {"members": [], "rankMode": 7}, {"members", "rank_mode"}),
     ("GetRanks", {"members": ["ok", "\n"], "rankMode": 7}, {"members[1]", "rank_mode"}),
     ("GetRanks", {"members": ["m"], "periodsAgo": -1}, {"periods_ago"}),
     ("GetRanks", {"members": ["m"], "periodsAgo": 1001}, {"periods_ago"}),

@@ -73,7 +73,8 @@ def board(request: _HasBoard, violations: validate.Violations) -> str:
 def entries(
     request: leaderboard_pb2.SubmitScoresRequest, violations: validate.Violations
 ) -> list[ScoreEntry]:
-    validate.batch(len(request.entries), "entries")
+    if not validate.batch_size(len(request.entries), "entries", violations):
+        return []
     found = [
         ScoreEntry(one.member, one.score, one.attributes or NO_ATTRIBUTES)
         for one in request.entries

@@ -7,7 +7,6 @@ from pantler_server.core.board_config import BoardConfig
 from pantler_server.core.calendar import Span, earlier_span, span_at, time_zone
 from pantler_server.core.errors import BoardUnknown
 from pantler_server.core.glob import compile_glob
-from pantler_server.core.keyspace import partition_of
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.leaderboard import keys
 
@@ -20,7 +19,7 @@ class Board:
     __slots__ = ("_spans", "_zone", "config", "name", "place", "slot", "tag")
 
     def __init__(self, space: Namespace, name: str, config: BoardConfig) -> None:
-        partition = space.partitions[partition_of(name.encode(), len(space.partitions))]
+        partition = space.partition_of(name)
         self.name = name
         self.config = config
         self.slot, self.tag = partition.slot, partition.tag
