@@ -180,6 +180,7 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
                 {"member": "m", "score": -inf},
                 {"member": "m", "attributes": {"a": "x" * 1024}},
                 {"member": "m", "attributes": {f"a{n}": "" for n in range(17)}},
+                {"member": "m", "attributes": {"": "x"}},
             ],
             "board": "",
             "policy": 9,
@@ -187,7 +188,14 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
         },
         {
             *("entries[0].score", "entries[1].member", "entries[2].score"),
-            *("entries[3].attributes", "entries[4].attributes", "board", "policy", "request_id"),
+            *(
+                "entries[3].attributes",
+                "entries[4].attributes",
+                "entries[5].attributes",
+                "board",
+                "policy",
+                "request_id",
+            ),
         },
     ),
     ("GetRanks", {"members": [], "rankMode": 7}, {"members", "rank_mode"}),

@@ -106,7 +106,8 @@ class WrongKind(ServiceError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"the place of {key!r} in Redis holds data of another kind; nothing was changed",
+            f"{key!r} is the name of data of another kind, or of none of Pantler's; nothing was "
+            "changed: use another name",
             key=key,
         )
         self.key = key

@@ -244,6 +244,9 @@ def _check_attributes(entry: ScoreEntry, path: str, violations: validate.Violati
     if len(attributes) > MAX_ATTRIBUTES or size > MAX_ATTRIBUTE_BYTES:
         rule = f"must have at most {MAX_ATTRIBUTES}, of {MAX_ATTRIBUTE_BYTES} bytes together"
         violations.append(FieldViolation(path, rule))
+    if not all(map(validate.is_key, attributes)):
+        rule = "must have names of 1 to 512 bytes of UTF-8 without control characters"
+        violations.append(FieldViolation(path, rule))
 
 
 def _put_ranked(message: leaderboard_pb2.BoardEntry, ranked: Ranked) -> None:

@@ -401,7 +401,9 @@ class Store:
 
     def _outcome_unknown(self) -> OutcomeUnknown:
         return OutcomeUnknown(
-            "Redis went away before it answered: the write took effect, or it did not", self.role
+            "Redis did not answer in time, or went away: the write took effect, or it did not; "
+            "repeat it with its request id, or if twice does no harm",
+            self.role,
         )
 
     def _unavailable(self) -> StoreUnavailable:
