@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -142,12 +143,54 @@ def test_where_it_can_not_go_on_it_begins_anew_with_a_gap(
     assert told[2] == heartbeat(3)
 
 
+def test_one_thread_watches_over_all_messages_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = threading.Thread.start
+
+    def counting(thread: threading.Thread) -> None:
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", counting)
+    assert list(resumed._Call(iter(range(100)))) == [*range(100)]
+    assert len(started) == 1
+    started[0].join(5)
+    assert not started[0].is_alive()
+
+
+def test_a_call_is_given_up_only_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumed, "HEARTBEAT_S", 0.05)
+    cancelled = threading.Event()
+
+    class Silent:
+        def __init__(self) -> None:
+            self.first = True
+
+        def __next__(self) -> str:
+            if not self.first:
+                assert cancelled.wait(5)
+                raise StopIteration
+            self.first = False
+            return "x"
+
+        def cancel(self) -> None:
+            cancelled.set()
+
+    call = resumed._Call(Silent())
+    answers = iter(call)
+    assert next(answers) == "x"
+    assert not cancelled.wait(0.4)
+    assert next(answers, None) is None
+    assert call.is_silent
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("publish", "n"), "Missing argument"),
         (("publish", "n", "", "x"), "channel must not be empty"),
         (("subscribe", "n"), "channels must have at least one item"),
+        (("subscribe", "n", "c", "--resume-after", str(2**64)), "--resume-after"),
         (("subscribe", "n", "--pattern", "["), "patterns[0] has a [ without its ]"),
         (("subscribe", "n", "c", "--count", "0"), "--count"),
     ],

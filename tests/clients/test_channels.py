@@ -29,7 +29,7 @@ async def client(history_server: PantlerServer) -> AsyncIterator[pantler.AsyncCl
 
 @pytest.fixture
 def channel() -> str:
-    return f"c{next(_numbers)}"
+    return f"sdk{next(_numbers)}"
 
 
 class Listening:

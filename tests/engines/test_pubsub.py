@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pantler_server.core.channel_config import ChannelsConfig
 from pantler_server.core.config import Settings
 from pantler_server.core.errors import InvalidFields, NoHistory, ShuttingDown, WrongKind
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.pubsub import feed, keys, metrics, scripts
+from pantler_server.engines.pubsub import engine, feed, keys, metrics, scripts
 from pantler_server.engines.pubsub.engine import PubSubEngine
 from pantler_server.engines.pubsub.model import Gap, GapReason, Heartbeat, Message
+from pantler_server.engines.pubsub.scripts import Counts
 from pantler_server.engines.pubsub.subscriber import MAX_MESSAGES
+from pantler_server.store import subscription
 from pantler_server.store.request import Request, pack
 from pantler_server.store.store import Store
+from structlog.testing import capture_logs
 
 from tests.engines.conftest import Deadline
 from tests.engines.listening import Heard, listening, publish, subscribed, with_history
@@ -226,6 +230,23 @@ async def test_a_long_history_is_read_in_pages(
         assert heard.sequences == list(range(first + 1, first + 301))
 
 
+async def test_short_messages_take_few_round_trips_whatever_the_longest_may_be(
+    one: PubSubEngine, other: PubSubEngine, space: Namespace, run: Do
+) -> None:
+    channels = ChannelsConfig.model_validate({"max_payload_bytes": "4MiB", "history": {}})
+    kept = replace(space, config=space.config.model_copy(update={"channels": channels}))
+
+    async def reads() -> int:
+        told = (await run("INFO", "commandstats")).decode()
+        return int(told.partition("cmdstat_xrange:calls=")[2].partition(",")[0] or 0)
+
+    await asyncio.gather(*(publish(other, kept, "a", "x") for _ in range(1_000)))
+    before = await reads()
+    async with listening(one, kept, "a", resume_after=0) as heard:
+        await heard.count(1_000)
+    assert await reads() - before < 100
+
+
 async def test_what_was_trimmed_is_a_gap(
     one: PubSubEngine, other: PubSubEngine, kept: Namespace, run: Do
 ) -> None:
@@ -280,6 +301,30 @@ async def test_a_sequence_of_the_future_is_refused(one: PubSubEngine, kept: Name
     with pytest.raises(InvalidFields, match="more than any sequence so far") as refused:
         await anext(subscribed(one, kept, "a", resume_after=newest + 1))
     assert [violation.path for violation in refused.value.violations] == ["resume_after"]
+
+
+@pytest.mark.parametrize("feed_knows", [False, True])
+async def test_a_sequence_that_a_former_primary_has_not_heard_of_is_waited_for(
+    one: PubSubEngine, kept: Namespace, monkeypatch: pytest.MonkeyPatch, *, feed_knows: bool
+) -> None:
+    first, second, third = await publish(one, kept, "a", *"123")
+    read_page, former = one._page, 5
+    if feed_knows:
+        monkeypatch.setattr(engine, "FORMER_S", 0)
+
+    async def page(space: Namespace, sequence: int, size: int) -> Any:
+        nonlocal former
+        former -= 1
+        if former > 0:
+            epoch = first - 1 if not feed_knows else first - 100
+            return Counts(epoch, epoch, b"former.."), []
+        return await read_page(space, sequence, size)
+
+    monkeypatch.setattr(one, "_page", page)
+    async with listening(one, kept, "a", resume_after=second) as heard:
+        await heard.count(1)
+        assert heard.sequences == [third]
+        assert not heard.gaps
 
 
 async def test_lost_counts_are_a_gap_also_to_who_listens(
@@ -460,9 +505,9 @@ async def test_what_is_published_while_the_history_is_read_comes_once(
     first, *_ = await publish(other, kept, "a", "0", "1")
     read_page = one._page
 
-    async def page(space: Namespace, sequence: int) -> Any:
+    async def page(space: Namespace, sequence: int, size: int) -> Any:
         await publish(other, kept, "a", "before the read")
-        found = await read_page(space, sequence)
+        found = await read_page(space, sequence, size)
         await publish(other, kept, "a", "after the read")
         return found
 
@@ -542,6 +587,48 @@ async def test_a_reload_turns_the_history_on_and_off(
         assert set(heard.gaps) == {GapReason.DISCONNECTED}
 
 
+async def test_a_history_that_is_turned_off_and_on_again_is_a_gap(
+    store: Store, other: PubSubEngine, space: Namespace
+) -> None:
+    """The same primary, and nothing kept meanwhile: it goes on with the same sequence."""
+    kept = with_history(space)
+
+    def configured(**channels: Any) -> Settings:
+        return Settings.model_validate({"namespaces": {space.name: {"channels": channels}}})
+
+    async with worker(store) as one, listening(one, kept, "a") as heard:
+        await publish(other, kept, "a", "first")
+        await heard.count(1)
+        one.apply(configured())
+        await heard.until(lambda: len(heard.gaps) == 1)
+        one.apply(configured(history={}))
+        await publish(other, space, "a", "lost")  # by a worker that was told of it later
+        await heard.until(lambda: len(heard.gaps) == 2)
+        assert set(heard.gaps) == {GapReason.DISCONNECTED}
+        [sequence] = await publish(other, kept, "a", "last")
+        await heard.payload("last")
+        assert heard.sequences[-1] == sequence
+
+
+async def test_what_waits_for_the_history_is_dropped_once_it_was_read(
+    one: PubSubEngine, kept: Namespace
+) -> None:
+    async with listening(one, kept, "a") as heard:
+        await publish(one, kept, "a", "x")
+        await heard.count(1)
+        feed_ = one._feeds[kept.name]
+        read, unread, plain = (
+            [b"message", b"a", scripts.pack_message(Message("a", b"", "", sequence, feed_.epoch))]
+            for sequence in (feed_.sequence, feed_.sequence + 1, 0)
+        )
+        link = feed_._subscription._link
+        assert link is not None
+        feed_._held.extend([plain, read, unread, read])
+        await feed_._read_on(link)
+        assert list(feed_._held) == [plain, unread]
+        feed_._held.clear()
+
+
 @pytest.mark.parametrize("place", [keys.counts, keys.history])
 async def test_foreign_data_is_refused_and_left_alone(
     one: PubSubEngine, kept: Namespace, run: Do, place: Callable[[Namespace], bytes]
@@ -551,6 +638,32 @@ async def test_foreign_data_is_refused_and_left_alone(
         await publish(one, kept, "a", "x", request_id="id")
     assert await run("GET", place(kept)) == b"theirs"
     assert not await run("EXISTS", keys.answer(kept, "id"))
+
+
+@pytest.mark.parametrize("place", [keys.counts, keys.history])
+async def test_foreign_data_is_said_to_who_subscribes(
+    one: PubSubEngine, kept: Namespace, run: Do, place: Callable[[Namespace], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def connections() -> int:
+        told = (await run("INFO", "stats")).decode()
+        return int(told.partition("total_connections_received:")[2].split()[0])
+
+    monkeypatch.setattr(subscription, "REFUSED_RETRY_S", 0.4)
+    await run("SET", place(kept), "theirs")
+    before = await connections()
+    with capture_logs() as logged:
+        for _ in range(2):
+            with pytest.raises(WrongKind):
+                await anext(subscribed(one, kept, "a", wait_s=1))
+    assert [entry["event"] for entry in logged if entry["log_level"] == "warning"] == [
+        "can't subscribe"
+    ]
+    assert await connections() - before < 15
+    await run("DEL", place(kept))
+    async with listening(one, kept, "a") as heard:
+        await publish(one, kept, "a", "x")
+        await heard.count(1)
 
 
 async def test_what_others_publish_on_its_channels_is_left_alone(
@@ -593,8 +706,10 @@ async def test_routing_forgets_what_it_does_not_need(one: PubSubEngine, space: N
         routes = one._feeds[space.name]._routes
         await asyncio.gather(*(publish(one, space, f"c{n}", "x") for n in range(1_100)))
         await heard.count(1_100)
-        assert len(routes._by_glob) <= 1_000
     assert not routes._takers
+    assert not routes._groups
+    assert not routes._matched
+    assert not one._backlog.bytes
 
 
 async def test_what_is_done_is_counted(

@@ -220,7 +220,7 @@ async def test_a_user_without_the_right_to_channels_still_has_leases() -> None:
         await server.wait_for("not allowed to subscribe")
         await asyncio.sleep(0.3)
         said = [one for one in server.events if one.get("event") == "not allowed to subscribe"]
-        channels = [one["channel"] for one in said]
+        channels = [tuple(one["to"]) for one in said]
         assert len(channels) == len(set(channels)), "once for each, not over and over"
         assert not [one for one in server.events if one.get("level") == "error" or "text" in one]
 

@@ -315,7 +315,13 @@ async def test_without_the_right_to_publish_nothing_happens(*, history: bool) ->
             assert left == 0 or await redis.execute("XLEN", keys.history(space)) == 0
             assert not await redis.execute("EXISTS", keys.answer(space, "id"))
             await redis.execute("ACL", "SETUSER", "limited", "&pantler:channel:*")
-            await publish(one, space, "a", "x", request_id="id")
+            [first] = await publish(one, space, "a", "x", request_id="id")
+            await redis.execute("ACL", "SETUSER", "limited", "resetchannels")
+            with pytest.raises(StoreUnavailable):
+                await publish(one, space, "a", "x")
+            await redis.execute("ACL", "SETUSER", "limited", "&pantler:channel:*")
+            [second] = await publish(one, space, "a", "x")
+            assert second == (first + 1 if history else 0)
         async with worker_of(history=history, url=url) as (one, space):
             async with listening(one, space, "a") as heard:
                 with pytest.raises(StoreUnavailable):  # a pattern takes the right to all channels

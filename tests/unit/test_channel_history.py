@@ -1,10 +1,15 @@
 """Reading the history of channels on: whatever is missing is in a gap."""
 
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pantler_server.core.namespace import Namespace
 from pantler_server.engines.pubsub.history import Reading
 from pantler_server.engines.pubsub.model import Gap, GapReason, Message
-from pantler_server.engines.pubsub.scripts import Counts
+from pantler_server.engines.pubsub.scripts import Counts, PageSize
 
 PRIMARY = b"primary."
 Told = list[tuple[str, int]]
@@ -103,3 +108,26 @@ def test_each_number_is_given_or_in_a_gap(
     assert {number for number in kept if min(after, newest) < number <= newest} == {
         sequence for kind, sequence in told if kind == "M"
     }
+
+
+@pytest.mark.parametrize(
+    ("longest", "payload", "sizes"),
+    [
+        (64 << 10, 1, [64, 256, 500, 500]),
+        (64 << 10, 64 << 10, [64, 64, 64]),
+        (4 << 20, 1, [1, 4, 16, 16]),
+        (4 << 20, 2 << 20, [1, 2, 2]),
+    ],
+)
+def test_a_page_grows_to_what_short_messages_allow(
+    longest: int, payload: int, sizes: list[int]
+) -> None:
+    channels = SimpleNamespace(channels=SimpleNamespace(max_payload_bytes=longest))
+    size = PageSize(cast(Namespace, SimpleNamespace(config=channels)))
+    grown = []
+    for _ in sizes:
+        grown.append(size.now)
+        size.learn([Message("c", bytes(payload), "", 1, 0)] * size.now)
+    size.learn([])
+    assert grown == sizes
+    assert size.now == sizes[-1]

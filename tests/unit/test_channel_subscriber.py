@@ -1,7 +1,8 @@
 """What a subscriber of channels is given of what is put to it."""
 
+from pantler_server.engines.pubsub.backlog import Backlog
 from pantler_server.engines.pubsub.model import Gap, GapReason, Message
-from pantler_server.engines.pubsub.subscriber import Subscriber
+from pantler_server.engines.pubsub.subscriber import MAX_MESSAGES, Subscriber
 
 Event = Message | Gap
 
@@ -16,10 +17,19 @@ def gap(sequence: int, epoch: int, reason: GapReason = GapReason.FAILOVER) -> Ga
 
 def given(epoch: int, sequence: int, *events: Event) -> list[Event]:
     """To one that has everything up to a sequence."""
-    subscriber = Subscriber(["c"], ())
+    subscriber = Subscriber(["c"], (), Backlog(()))
     for event in events:
         subscriber.put(event)
     subscriber.begin(epoch, sequence)
+    return list(iter(subscriber.take, None))
+
+
+def given_late(epoch: int, sequence: int, *events: Event) -> list[Event]:
+    """To one that had everything up to a sequence before the rest came."""
+    subscriber = Subscriber(["c"], (), Backlog(()))
+    subscriber.begin(epoch, sequence)
+    for event in events:
+        subscriber.put(event)
     return list(iter(subscriber.take, None))
 
 
@@ -44,6 +54,40 @@ def test_an_epoch_whose_numbers_are_lower_is_given_too() -> None:
     assert given(100, 102, *events, message(51, 50)) == events
 
 
+def test_a_history_that_is_switched_off_and_on_again_is_two_gaps() -> None:
+    on_again = gap(102, 100, GapReason.DISCONNECTED)
+    events: list[Event] = [Gap(GapReason.DISCONNECTED), message(0, 0), on_again, message(103)]
+    assert given(100, 102, *events) == events
+
+
+def test_a_slow_one_hears_of_an_epoch_whose_numbers_are_lower() -> None:
+    flood = [message(sequence, 50) for sequence in range(51, 51 + MAX_MESSAGES)]
+    first, *rest = given_late(100, 102, gap(50, 50), *flood)
+    assert isinstance(first, Gap)
+    assert (first.reason, first.epoch, first.sequence) == (
+        GapReason.FAILOVER,
+        50,
+        rest[0].sequence - 1,
+    )
+    assert rest == flood[-len(rest) :]
+
+
+def test_a_slow_one_hears_of_a_history_that_was_switched_off_and_on_again() -> None:
+    flood = [message(0, 0)] * (MAX_MESSAGES - 2)
+    on_again = gap(102, 100, GapReason.DISCONNECTED)
+    events: list[Event] = [Gap(GapReason.DISCONNECTED), *flood, on_again, last := message(103)]
+    first, *rest = given_late(100, 102, *events)
+    assert isinstance(first, Gap)
+    assert (first.reason, first.epoch, first.sequence) == (GapReason.DISCONNECTED, 100, 102)
+    assert rest == [last]
+
+
+def test_a_slow_one_knows_how_far_its_gap_goes_past_what_has_no_sequence() -> None:
+    flood = [message(0, 0)] * (MAX_MESSAGES - 1)
+    first, last = given_late(100, 102, message(103), *flood, message(104))
+    assert (first.epoch, first.sequence, last.sequence) == (100, 103, 104)
+
+
 def test_what_has_no_sequence_is_always_given() -> None:
-    events: list[Event] = [message(0, 0), Gap(GapReason.DISCONNECTED), message(103), message(0, 0)]
+    events: list[Event] = [message(0, 0), message(103), message(0, 0), Gap(GapReason.DISCONNECTED)]
     assert given(100, 102, *events) == events

@@ -36,7 +36,7 @@ async def channels(history_server: PantlerServer) -> AsyncIterator[Any]:
 @pytest.fixture
 def name() -> str:
     """A channel that no other test uses."""
-    return f"c{next(_numbers)}"
+    return f"wire{next(_numbers)}"
 
 
 def send(

@@ -39,7 +39,7 @@ class ChannelSubscription(ResumedStream[ChannelMessage | ChannelGap]):
             self._gap = "DISCONNECTED"  # there is no history, or not yet
         return self._asking
 
-    def _items(self, answer: Any, *, first: bool) -> Iterable[ChannelMessage | ChannelGap]:
+    def _items(self, answer: Any) -> Iterable[ChannelMessage | ChannelGap]:
         kind = answer.WhichOneof("event")
         if kind is None:  # of a newer server
             return

@@ -41,8 +41,8 @@ class ResumedStream(ABC, Generic[Item]):
         """That of a call which goes on from here."""
 
     @abstractmethod
-    def _items(self, answer: Any, *, first: bool) -> Iterable[Item]:
-        """What an answer has, which may be the first of its call."""
+    def _items(self, answer: Any) -> Iterable[Item]:
+        """What an answer has."""
 
     @abstractmethod
     def _forgets(self, error: PantlerError) -> bool:
@@ -68,15 +68,13 @@ class ResumedStream(ABC, Generic[Item]):
         """Raises TimeoutError if nothing comes for too long."""
         patience_s = (MISSED_HEARTBEATS * self._heartbeat_interval).total_seconds()
         async with aclosing(answers_to(self._method, self._request())) as answers:
-            first = True
             while True:
                 async with asyncio.timeout(patience_s):
                     answer = await anext(answers, None)
                 if answer is None:
                     return
-                items = self._items(answer, first=first)
-                first, self._begun, self._pause_s = False, True, FIRST_PAUSE_S
-                for item in items:
+                self._begun, self._pause_s = True, FIRST_PAUSE_S
+                for item in self._items(answer):
                     yield item
 
     def _passes(self, error: PantlerError) -> bool:

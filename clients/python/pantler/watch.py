@@ -41,7 +41,7 @@ class InvalidationWatch(ResumedStream[WatchMessage]):
             heartbeat_interval=self._heartbeat_interval,
         )
 
-    def _items(self, answer: Any, *, first: bool) -> Iterable[WatchMessage]:
+    def _items(self, answer: Any) -> Iterable[WatchMessage]:
         self.resume_token = answer.resume_token
         message = _message(answer)
         if self._forgotten:

@@ -22,6 +22,7 @@ from pantler_server.cli.call import (
     DEFAULT_TIMEOUT,
     Address,
     Json,
+    RequestId,
     Timeout,
     channel,
     print_json,
@@ -29,7 +30,6 @@ from pantler_server.cli.call import (
 )
 from pantler_server.cli.confirm import Yes, confirm
 from pantler_server.cli.exit_code import ExitCode
-from pantler_server.cli.limit import RequestId
 
 if TYPE_CHECKING:
     from pantler.v1 import leaderboard_pb2

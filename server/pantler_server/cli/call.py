@@ -21,6 +21,13 @@ Timeout = Annotated[
     str,
     typer.Option("--timeout", envvar="PANTLER_TIMEOUT", help="How long to wait: 500ms, 5s, 1m."),
 ]
+RequestId = Annotated[
+    str,
+    typer.Option(
+        help="A name for this one call: given again within 10 minutes, nothing more is done, and "
+        "the first answer is printed again."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"

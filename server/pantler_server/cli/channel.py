@@ -13,6 +13,7 @@ from pantler_server.cli.call import (
     DEFAULT_ADDRESS,
     DEFAULT_TIMEOUT,
     Address,
+    RequestId,
     Timeout,
     channel,
     print_line,
@@ -30,9 +31,7 @@ def publish(
     name: Annotated[str, typer.Argument(help="The channel.", metavar="CHANNEL")],
     payload: Annotated[str, typer.Argument(help="What to send; - is standard input.")] = "-",
     content_type: Annotated[str, typer.Option(help="The payload's media type.")] = "",
-    request_id: Annotated[
-        str, typer.Option(help="With it the command may be repeated: it publishes once.")
-    ] = "",
+    request_id: RequestId = "",
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -69,7 +68,9 @@ def subscribe(
     resume_after: Annotated[
         int | None,
         typer.Option(
-            help="Begin with what came after this sequence; 0 is all that is kept.", min=0
+            help="Begin with what came after this sequence; 0 is all that is kept.",
+            min=0,
+            max=2**64 - 1,
         ),
     ] = None,
     count: Annotated[int | None, typer.Option(help="End after so many messages.", min=1)] = None,

@@ -11,6 +11,7 @@ from pantler_server.cli.call import (
     DEFAULT_TIMEOUT,
     Address,
     Json,
+    RequestId,
     Timeout,
     channel,
     print_json,
@@ -58,13 +59,7 @@ def add_counter(
     ceiling: Annotated[int | None, typer.Option(help="Add nothing if it would be above.")] = None,
     floor: Annotated[int | None, typer.Option(help="Add nothing if it would be below.")] = None,
     ttl: Ttl = None,
-    request_id: Annotated[
-        str,
-        typer.Option(
-            help="A name for this one call: given again within 10 minutes, nothing more is added, "
-            "and the first answer is printed again."
-        ),
-    ] = "",
+    request_id: RequestId = "",
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT,
     json: Json = False,

@@ -10,6 +10,7 @@ from pantler_server.cli.call import (
     DEFAULT_TIMEOUT,
     Address,
     Json,
+    RequestId,
     Timeout,
     channel,
     print_json,
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 Subject = Annotated[str, typer.Argument(help="For whom it is counted: user:42.")]
 Cost = Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="How many permits.")]
-RequestId = Annotated[
-    str,
-    typer.Option(
-        help="A name for this one call: given again within 10 minutes, nothing more is done, and "
-        "the first answer is printed again."
-    ),
-]
 Slot = Annotated[str, typer.Option(help="The slot, as `pantler limit acquire` printed it.")]
 
 limit_app = typer.Typer(

@@ -1,5 +1,6 @@
 """Streams that commands follow until Ctrl-C, over as many calls as it takes."""
 
+import math
 import sys
 import threading
 import time
@@ -40,25 +41,32 @@ def answers(begin: Callable[[], Any], forgets: Callable[[Any], bool]) -> Iterato
 
 
 class _Call:
-    """The messages of one call, which is cancelled once nothing came for too long."""
+    """The messages of one call, which is cancelled once it was waited too long for the next."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._waits_since = math.inf
         self.is_silent = False
 
     def __iter__(self) -> Iterator[Any]:
-        while True:
-            timer = threading.Timer(MISSED_HEARTBEATS * HEARTBEAT_S, self._give_up)
-            timer.daemon = True
-            timer.start()
-            try:
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(ended,), daemon=True).start()
+        try:
+            while True:
+                self._waits_since = time.monotonic()
                 answer = next(self._call, None)
-            finally:
-                timer.cancel()
-            if answer is None:
-                return
-            yield answer
+                self._waits_since = math.inf
+                if answer is None:
+                    return
+                yield answer
+        finally:
+            ended.set()
 
-    def _give_up(self) -> None:
-        self.is_silent = True
-        self._call.cancel()
+    def _watch(self, ended: threading.Event) -> None:
+        left_s = patience_s = float(MISSED_HEARTBEATS * HEARTBEAT_S)
+        while not ended.wait(left_s):
+            left_s = min(patience_s, patience_s + self._waits_since - time.monotonic())
+            if left_s <= 0:
+                self.is_silent = True
+                self._call.cancel()
+                return

@@ -33,7 +33,7 @@ QUICK_ATTEMPTS = 3  # redirections that are followed at once: NOSCRIPT, then MOV
 PAUSE_S = 0.01  # between further ones, while a slot is half moved; the deadline ends the chase
 
 # Codes with which a server says that it did nothing, because it can't serve now …
-_NOT_NOW = frozenset(
+NOT_NOW = frozenset(
     {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY"}
 )
 # … or because it does not let this worker in.
@@ -392,7 +392,7 @@ class Store:
         if error.code == "OOM":
             return StoreOutOfMemory("Redis is at its memory limit; nothing was stored", self.role)
         log.warning("redis error", role=self.role, subject=request.subject, error=str(error))
-        if error.code in _NOT_NOW:
+        if error.code in NOT_NOW:
             self.topology.suspect()
             return self._unavailable()
         if error.code in REFUSED:

@@ -14,18 +14,23 @@ from typing import NamedTuple
 import structlog
 
 from pantler_server.core import background
-from pantler_server.core.errors import StoreUnavailable
+from pantler_server.core.errors import ServiceError, StoreUnavailable, WrongKind
 from pantler_server.store.connect import CONNECT_ERRORS
 from pantler_server.store.link import Link, LinkLost, Reply, ReplyFailed
 from pantler_server.store.node import Node
 from pantler_server.store.request import pack
-from pantler_server.store.store import REFUSED, Store
+from pantler_server.store.store import NOT_NOW, REFUSED, Store
 
 RETRY_S = 0.05  # waiters look for themselves meanwhile, and histories are read on
-REFUSED_RETRY_S = 5.0  # until an operator has given the right
+# While Redis answers with errors it is asked less and less often: down to this where another server
+# or the same will do in a moment, and where an operator has to act.
+NOT_NOW_RETRY_S = 0.5
+REFUSED_RETRY_S = 5.0
 PROBE_INTERVAL_S = 0.25  # how soon a dead connection, or one to a former primary, is left
 
 PING = pack("PING")
+
+_MOVING = frozenset({"ASK", "MOVED", "TRYAGAIN"})
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +49,8 @@ class Subscription:
     payload. `on_open` is awaited when a connection was made and all names are followed on it; it
     may ask on the link, and raise what that raises. `on_confirmed` gets each later reply of
     `confirm`. On a Cluster any primary will do, as a message goes to all; with a `slot` it is that
-    slot's. Callbacks are called from the event loop and must not fail otherwise. `start` before
-    use, `stop` after it.
+    slot's. `subject` is for error messages: what callers call it. Callbacks are called from the
+    event loop and must not fail otherwise. `start` before use, `stop` after it.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Subscription:
         names: Iterable[Name] = (),
         slot: int | None = None,
         on_confirmed: Callable[[Reply], None] | None = None,
+        subject: str = "",
     ) -> None:
         self.confirm = PING
         self.sure_at = float("-inf")
@@ -66,11 +72,14 @@ class Subscription:
         self._on_open = on_open
         self._on_confirmed = on_confirmed
         self._slot = slot
+        self._subject = subject
         self._wanted = dict.fromkeys(names)
         self._followed: set[Name] = set()  # of those wanted: for certain, on the open link
         self._current: Link | None = None  # maybe not open yet
         self._link: Link | None = None  # open
         self._opened = asyncio.Event()
+        self._failed: ReplyFailed | None = None  # why it can't be opened
+        self._pause_s = RETRY_S
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -87,7 +96,7 @@ class Subscription:
 
     async def add(self, names: Collection[Name], deadline: float) -> None:
         """Follows these too, until they are dropped: what is published once it returns comes. No
-        round trip if they are followed already. Raises StoreUnavailable."""
+        round trip if they are followed already. Raises WrongKind, StoreUnavailable."""
         self._wanted.update(dict.fromkeys(names))
         deadline = min(deadline, self._now() + self._store.timeout_s)
         while True:
@@ -101,9 +110,7 @@ class Subscription:
                 await self._ask(link, _subscribe(names), deadline)
             except (LinkLost, TimeoutError, ReplyFailed) as exc:
                 if isinstance(exc, ReplyFailed) or self._now() >= deadline:
-                    raise StoreUnavailable(
-                        "channels can't be followed now; nothing was done", self._store.role
-                    ) from exc
+                    raise self._service_error(exc) from exc
                 continue
             if link is self._link:
                 self._followed.update(name for name in names if name in self._wanted)
@@ -133,13 +140,12 @@ class Subscription:
                 try:
                     await self._follow(node)
                 except (*CONNECT_ERRORS, LinkLost) as exc:
+                    self._may_go_on()
                     log.debug("subscription lost", to=self._some(), detail=str(exc))
                 except ReplyFailed as exc:
-                    if any(error.code in REFUSED for error in exc.args):
-                        log.warning("not allowed to subscribe", to=self._some(), error=str(exc))
-                        await asyncio.sleep(REFUSED_RETRY_S)
+                    self._was_refused(exc)
                 topology.suspect()
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._pause_s)
 
     async def _follow(self, node: Node) -> None:
         """Ends, or fails, when the connection is lost or the node is no primary any more."""
@@ -163,6 +169,7 @@ class Subscription:
             self._followed = {name for name in names if name in self._wanted}
             self._unsubscribe(link, [name for name in names if name not in self._wanted])
             self._opened.set()
+            self._may_go_on()
             while not lost.is_set() and self._is_primary(node):
                 try:
                     async with asyncio.timeout(PROBE_INTERVAL_S):
@@ -172,6 +179,27 @@ class Subscription:
         finally:
             self._closed()
             link.close("subscription ended")
+
+    def _may_go_on(self) -> None:
+        self._failed, self._pause_s = None, RETRY_S
+
+    def _was_refused(self, failed: ReplyFailed) -> None:
+        codes = _codes(failed)
+        if self._failed is None or _codes(self._failed) != codes:
+            what = "not allowed to subscribe" if codes & REFUSED else "can't subscribe"
+            log.warning(what, to=self._some(), error=str(failed))
+            self._pause_s = RETRY_S
+        self._failed = failed
+        longest_s = NOT_NOW_RETRY_S if codes <= NOT_NOW | _MOVING else REFUSED_RETRY_S
+        self._pause_s = min(2 * self._pause_s, longest_s)
+
+    def _service_error(self, failure: Exception) -> ServiceError:
+        """What who adds a name is told."""
+        refused = failure if isinstance(failure, ReplyFailed) else self._failed
+        if refused is not None and "WRONGTYPE" in _codes(refused):
+            return WrongKind(self._subject)
+        message = "channels can't be followed now; nothing was done"
+        return StoreUnavailable(message, self._store.role)
 
     def _closed(self) -> None:
         self._current = self._link = None
@@ -228,6 +256,10 @@ def channel_subscription(
         on_gap()
 
     return Subscription(store, on_push, on_open, names=[Name(channel)])
+
+
+def _codes(failed: ReplyFailed) -> set[str]:
+    return {error.code for error in failed.args}
 
 
 def _subscribe(names: Iterable[Name]) -> bytes:

@@ -3,6 +3,7 @@
 -- ARGV[1] run id of the primary (8 bytes)
 -- returns {sequence, gap}
 -- clock: redis TIME                         expiry: none of KEYS[1]; KEYS[2] keeps its own
-redis.call('HDEL', KEYS[1], '')  -- a full Redis lets a script that frees something write on
+-- A write that a full Redis does not refuse, and what has begun to write is let write on.
+redis.call('HDEL', KEYS[1], '')
 -- include functions/epoch.lua
 return {epoch(KEYS[1], KEYS[2], ARGV[1])}

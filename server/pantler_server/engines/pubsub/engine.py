@@ -21,6 +21,7 @@ from pantler_server.core.errors import (
 from pantler_server.core.glob import Glob, redis_glob
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.pubsub import keys, metrics, scripts
+from pantler_server.engines.pubsub.backlog import Backlog
 from pantler_server.engines.pubsub.feed import Feed
 from pantler_server.engines.pubsub.history import Reading
 from pantler_server.engines.pubsub.model import Event, Gap, Heartbeat, Message
@@ -32,6 +33,10 @@ from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
 PRIMARY_PAUSE_S = 0.02  # until a new primary is asked again
+# For how long one may be a former primary that has not heard of a sequence, and until it is asked
+# again.
+FORMER_S = 1.0
+FORMER_PAUSE_S = 0.1
 
 
 class PubSubEngine:
@@ -42,6 +47,7 @@ class PubSubEngine:
         self._loop = asyncio.get_running_loop()
         self._feeds: dict[str, Feed] = {}
         self._subscribers: set[Subscriber] = set()
+        self._backlog = Backlog(self._subscribers)
         self._dismissed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -98,7 +104,7 @@ class PubSubEngine:
         for the interval, as long as the connection is sure.
 
         The deadline is that of the first message. Raises NoHistory, InvalidFields for
-        `resume_after`, ShuttingDown, the StoreErrors.
+        `resume_after`, WrongKind, ShuttingDown, the StoreErrors.
         """
         if self._dismissed:
             raise ShuttingDown("this worker is shutting down; nothing was done")
@@ -106,7 +112,7 @@ class PubSubEngine:
             raise NoHistory(space.name)
         feed = self._feed(space)
         ways = [(glob, redis_glob(keys.channel(space, glob.prefix))) for glob in globs]
-        subscriber = Subscriber(channels, ways)
+        subscriber = Subscriber(channels, ways, self._backlog)
         self._subscribers.add(subscriber)
         metrics.SUBSCRIBERS.inc()
         try:
@@ -128,6 +134,7 @@ class PubSubEngine:
             metrics.SUBSCRIBERS.dec()
             self._subscribers.discard(subscriber)
             feed.detach(subscriber)
+            subscriber.leave()
 
     async def _catch_up(
         self, feed: Feed, subscriber: Subscriber, resume_after: int
@@ -135,16 +142,23 @@ class PubSubEngine:
         """What came after a sequence until now; all that comes from now on waits already."""
         reading = Reading(0, resume_after, from_start=resume_after == 0)
         space, begun = feed.space, False
+        page_size = scripts.PageSize(space)
+        patient_until = self._loop.time() + FORMER_S
         # While the feed is ahead by an epoch, this reads from the former primary.
         while not reading.done or reading.epoch < feed.epoch:
-            counts, messages = await self._page(space, reading.sequence)
+            counts, messages = await self._page(space, reading.sequence, page_size.now)
             if not begun and resume_after > counts.sequence:
+                if counts.gap < feed.epoch or self._loop.time() < patient_until:
+                    subscriber.check()
+                    self._store.topology.suspect()
+                    await asyncio.sleep(FORMER_PAUSE_S)
+                    continue
                 rule = (
                     f"is more than any sequence so far, {counts.sequence}: it is of another Redis, "
                     "or of one that lost its memory"
                 )
                 raise InvalidFields([FieldViolation("resume_after", rule)])
-            for event in reading.take(counts, messages, scripts.page_size(space)):
+            for event in reading.take(counts, messages, page_size.now):
                 subscriber.check()
                 if isinstance(event, Gap):
                     metrics.count_gaps(event.reason, 1)
@@ -153,17 +167,21 @@ class PubSubEngine:
                 begun = True
                 if isinstance(event, Gap) or subscriber.wants(event.channel):
                     yield event
+            page_size.learn(messages)
             if reading.done and reading.epoch < feed.epoch:
                 await asyncio.sleep(PRIMARY_PAUSE_S)
         subscriber.begin(reading.epoch, reading.sequence)
         if not begun:
             yield Heartbeat(reading.sequence)
 
-    async def _page(self, space: Namespace, sequence: int) -> tuple[Counts, list[Message]]:
-        """The messages after a sequence, at the primary, and its counts. Raises the StoreErrors."""
+    async def _page(
+        self, space: Namespace, sequence: int, size: int
+    ) -> tuple[Counts, list[Message]]:
+        """The messages after a sequence, at the primary, and its counts. Raises WrongKind, the
+        StoreErrors."""
         deadline = self._soon()
         while True:
-            request = scripts.read_after(space, sequence)
+            request = scripts.read_after(space, sequence, size)
             reply, entries = await self._store.call(request, deadline)
             counts = scripts.counts(reply)
             if counts is not None and counts.primary == request.primary:

@@ -60,6 +60,7 @@ class Feed:
             self._opened,
             slot=keys.partition(space).slot,
             on_confirmed=self._confirmed,
+            subject=space.name,
         )
 
     def start(self) -> None:
@@ -78,8 +79,8 @@ class Feed:
         return self._loop.time() - self._subscription.sure_at <= SURE_S
 
     async def attach(self, subscriber: Subscriber, deadline: float) -> None:
-        """From when this returns on it is put everything. Raises StoreUnavailable. Whatever it
-        comes to, `detach` follows."""
+        """From when this returns on it is put everything. Raises WrongKind, StoreUnavailable.
+        Whatever it comes to, `detach` follows."""
         self._subscribers.add(subscriber)
         self._routes.add(subscriber)
         await self._subscription.add(self._routes.names(subscriber), deadline)
@@ -189,20 +190,25 @@ class Feed:
                 self._tell(Gap(GapReason.DISCONNECTED, sequence, gap))
             self.epoch, self.sequence = gap, sequence
         reading = Reading(self.epoch, self.sequence)
+        page_size = scripts.PageSize(space)
         while not reading.done:
-            page = scripts.read_after(space, reading.sequence)
+            page = scripts.read_after(space, reading.sequence, page_size.now)
             reply, entries = await self._ask(link, page.commands)
             counts = scripts.counts(reply)
             if counts is None or counts.primary != link.run_id:
                 raise LinkLost("the counts were lost meanwhile", sent=False)
-            for event in reading.take(counts, scripts.messages(entries), scripts.page_size(space)):
+            messages = scripts.messages(entries)
+            for event in reading.take(counts, messages, page_size.now):
                 if isinstance(event, Gap):
                     self._tell(event)
                 else:
                     self._put(event, self._routes.takers(event.channel))
             self.epoch, self.sequence = reading.epoch, reading.sequence
-            while self._held and 0 < scripts.sequence_of(self._held[0][-1]) <= self.sequence:
-                self._held.popleft()  # many may come while much is read
+            page_size.learn(messages)
+            held, self._held = self._held, deque()  # many may come while much is read
+            self._held.extend(
+                push for push in held if not 0 < scripts.sequence_of(push[-1]) <= self.sequence
+            )
         self._read_to = self.sequence
 
     async def _ask(self, link: Link, commands: Sequence[bytes]) -> list[Reply]:

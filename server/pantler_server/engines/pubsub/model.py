@@ -29,6 +29,8 @@ class Message:
     epoch: int
     response: object = None
     """What a servicer has made of it, for the next one that needs it."""
+    waits: int = 0
+    """For how many subscribers it waits (backlog.py)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

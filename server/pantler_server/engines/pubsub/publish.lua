@@ -11,6 +11,9 @@
 local call = redis.call
 -- include functions/epoch.lua
 
+if not redis.acl_check_cmd('PUBLISH', ARGV[1], '') then  -- before a number is given: nobody would have it
+  return redis.error_reply('NOPERM no right to publish to the channel')
+end
 if KEYS[3] then
   -- include functions/answered.lua
   local first = answered(KEYS[3], ARGV[8])
@@ -21,8 +24,7 @@ end
 local newest, gap = epoch(KEYS[1], KEYS[2], ARGV[5])
 local sequence = newest + 1
 local number = string.format('%.0f', sequence)
-local id = number .. '-0'
-call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 'c', ARGV[2], 't', ARGV[3], 'p', ARGV[4])
+call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], number .. '-0', 'c', ARGV[2], 't', ARGV[3], 'p', ARGV[4])
 call('PEXPIRE', KEYS[2], ARGV[7])
 call('HSET', KEYS[1], 'sequence', number)
 if KEYS[3] then
@@ -30,12 +32,5 @@ if KEYS[3] then
   remember(KEYS[3], ARGV[8], sequence)
 end
 local packed = struct.pack('<I8I8I1', sequence, gap, #ARGV[3]) .. ARGV[3] .. ARGV[4]
-local sent = redis.pcall('PUBLISH', ARGV[1], packed)
-if type(sent) == 'table' then  -- without the right to, nothing happened: but for a number that is missing
-  call('XDEL', KEYS[2], id)
-  if KEYS[3] then
-    call('DEL', KEYS[3])
-  end
-  return redis.error_reply('NOPERM no right to publish to the channel')
-end
+call('PUBLISH', ARGV[1], packed)
 return sequence

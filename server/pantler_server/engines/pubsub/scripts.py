@@ -17,8 +17,10 @@ _PUBLISH = Script.load(__package__, "publish.lua")
 _SEND = Script.load(__package__, "send.lua")
 
 _HEAD = Struct("<QQB")  # sequence, epoch, bytes of the content type; then that, and the payload
-_PAGE_BYTES = 4 << 20  # of the longest messages that one read may give
+_PAGE_BYTES = 4 << 20  # of what one read should give
+_MOST_PAGE_BYTES = 64 << 20  # that one read may give, should all messages be of the longest
 _PAGE_MESSAGES = 500
+_PAGE_GROWTH = 4
 _COUNTS = ("sequence", "gap", "primary")
 
 
@@ -91,17 +93,29 @@ def counts(reply: Sequence[bytes | None]) -> Counts | None:
     return Counts(int(sequence), int(gap), primary)
 
 
-def page_size(space: Namespace) -> int:
-    """How many messages `read_after` gives at most."""
-    fit = _PAGE_BYTES // space.config.channels.max_payload_bytes
-    return max(1, min(fit, _PAGE_MESSAGES))
+class PageSize:
+    """How many messages to read at a time: at first as few as if all were of the longest, and then
+    as the last ones were."""
+
+    def __init__(self, space: Namespace) -> None:
+        longest = space.config.channels.max_payload_bytes
+        self._most = max(1, min(_MOST_PAGE_BYTES // longest, _PAGE_MESSAGES))
+        self.now = max(1, min(_PAGE_BYTES // longest, _PAGE_MESSAGES))
+
+    def learn(self, messages: Sequence[Message]) -> None:
+        """Takes up what a page gave."""
+        if messages:
+            read = sum(len(message.payload) for message in messages)
+            fit = _PAGE_BYTES * len(messages) // max(read, 1)
+            self.now = max(1, min(fit, self.now * _PAGE_GROWTH, self._most))
 
 
-def read_after(space: Namespace, sequence: int) -> Request:
-    """The messages after a sequence: the first reply goes to `counts`, the second to `messages`.
-    What the counts have is there, or was lost; what is published between the two is not counted."""
+def read_after(space: Namespace, sequence: int, size: int) -> Request:
+    """At most so many of the messages after a sequence: the first reply goes to `counts`, the
+    second to `messages`. What the counts have is there, or was lost; what is published between the
+    two is not counted."""
     after = f"({sequence}-0"
-    search = ("XRANGE", keys.history(space), after, "+", "COUNT", page_size(space))
+    search = ("XRANGE", keys.history(space), after, "+", "COUNT", size)
     counting = ("HMGET", keys.counts(space), *_COUNTS)
     return read(keys.partition(space).slot, space.name, counting, search)
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from pantler_server.core.errors import ShuttingDown
 from pantler_server.core.glob import Glob
 from pantler_server.engines.pubsub import metrics
+from pantler_server.engines.pubsub.backlog import MESSAGE_BYTES, Backlog
 from pantler_server.engines.pubsub.model import Gap, GapReason, Message
 
-# Of what a subscriber has not taken yet. Those who wait for the same messages share them, so that
-# many slow ones keep little more than one.
+# Of what a subscriber has not taken yet; backlog.py has the bound for all together.
 MAX_MESSAGES = 10_000
 MAX_BYTES = 4 << 20
+
+_BREAKS = (GapReason.FAILOVER, GapReason.DISCONNECTED)  # sequences may begin anew behind these
 
 
 class Subscriber:
@@ -21,6 +23,7 @@ class Subscriber:
     """
 
     __slots__ = (
+        "_backlog",
         "_bytes",
         "_dismissed",
         "_due",
@@ -33,14 +36,17 @@ class Subscriber:
         "sequence",
     )
 
-    def __init__(self, channels: Iterable[str], globs: Sequence[tuple[Glob, str]]) -> None:
+    def __init__(
+        self, channels: Iterable[str], globs: Sequence[tuple[Glob, str]], backlog: Backlog
+    ) -> None:
         self.channels = frozenset(channels)
-        self.globs = globs
+        self.globs = tuple(globs)
         """Each with the glob of Redis by which what it matches comes."""
         self.begun = False
         self.epoch = self.sequence = 0
         # A deque takes 800 bytes more where nothing waits, as nearly always.
         self._queue: list[Message | Gap] = []
+        self._backlog = backlog
         self._bytes = 0
         self._due = float("inf")
         self._waiting: asyncio.Future[None] | None = None
@@ -51,31 +57,48 @@ class Subscriber:
         self.begun = True
         self.epoch, self.sequence = epoch, sequence
 
-    def way(self, channel: str) -> str | None:
-        """The one glob of Redis by which it takes what comes from a channel; None if it takes none
-        so: as it listens to the channel itself, or does not want it."""
-        if channel not in self.channels:
-            for glob, way in self.globs:
-                if glob.matches(channel):
-                    return way
-        return None
-
     def wants(self, channel: str) -> bool:
-        return channel in self.channels or self.way(channel) is not None
+        return channel in self.channels or any(glob.matches(channel) for glob, _ in self.globs)
 
     def put(self, event: Message | Gap) -> None:
         queue = self._queue
         size = len(event.payload) if event.__class__ is Message else 0
         # One that is longer than the bound alone is given to who has taken all before it.
         if queue and (len(queue) >= MAX_MESSAGES or self._bytes + size > MAX_BYTES):
-            last = queue[-1]
-            queue.clear()
-            queue.append(Gap(GapReason.SLOW, last.sequence, last.epoch))
-            self._bytes = 0
-            metrics.count_gaps(GapReason.SLOW, 1)
+            self.overflow()
         queue.append(event)
         self._bytes += size
+        if isinstance(event, Message):
+            self._backlog.add(event)
         self._wake()
+
+    @property
+    def waiting(self) -> int:
+        """About how many bytes are still to be taken."""
+        return self._bytes + MESSAGE_BYTES * len(self._queue)
+
+    def overflow(self) -> None:
+        """All that waits becomes one gap. If there are some among it that sequences may begin anew
+        behind, it is the last of these: else what comes next may seem old."""
+        reason, epoch, sequence = GapReason.SLOW, 0, 0
+        for event in self._queue:
+            if isinstance(event, Gap) and event.reason in _BREAKS:
+                reason = event.reason
+                if not event.epoch:
+                    self.epoch = self.sequence = epoch = sequence = 0
+            if event.epoch:
+                epoch, sequence = event.epoch, event.sequence
+        self.leave()
+        self._queue.append(Gap(reason, sequence, epoch))
+        metrics.count_gaps(GapReason.SLOW, 1)
+
+    def leave(self) -> None:
+        """It takes nothing of what waits any more."""
+        for event in self._queue:
+            if isinstance(event, Message):
+                self._backlog.remove(event)
+        self._queue.clear()
+        self._bytes = 0
 
     def take(self) -> Message | Gap | None:
         """The oldest that it was not given yet, None if there is none. Raises ShuttingDown once it
@@ -83,10 +106,12 @@ class Subscriber:
         self.check()
         while self._queue:
             event = self._queue.pop(0)
-            if event.__class__ is Message:
+            if isinstance(event, Message):
                 self._bytes -= len(event.payload)
+                self._backlog.remove(event)
             if self._is_new(event):
-                if event.epoch:
+                # A history that was switched off may be switched on again where it was.
+                if event.epoch or (isinstance(event, Gap) and event.reason in _BREAKS):
                     self.epoch, self.sequence = event.epoch, event.sequence
                 return event
         return None
