@@ -113,10 +113,10 @@ def test_each_number_is_given_or_in_a_gap(
 @pytest.mark.parametrize(
     ("longest", "payload", "sizes"),
     [
-        (64 << 10, 1, [64, 256, 500, 500]),
-        (64 << 10, 64 << 10, [64, 64, 64]),
+        (64 << 10, 1, [16, 64, 256, 500]),
+        (64 << 10, 64 << 10, [16, 16, 16]),
         (4 << 20, 1, [1, 4, 16, 16]),
-        (4 << 20, 2 << 20, [1, 2, 2]),
+        (4 << 20, 2 << 20, [1, 1, 1]),
     ],
 )
 def test_a_page_grows_to_what_short_messages_allow(

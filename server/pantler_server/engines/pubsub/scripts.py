@@ -17,7 +17,7 @@ _PUBLISH = Script.load(__package__, "publish.lua")
 _SEND = Script.load(__package__, "send.lua")
 
 _HEAD = Struct("<QQB")  # sequence, epoch, bytes of the content type; then that, and the payload
-_PAGE_BYTES = 4 << 20  # of what one read should give
+_PAGE_BYTES = 1 << 20  # of what one read should give: who resumes and reads slowly keeps it
 _MOST_PAGE_BYTES = 64 << 20  # that one read may give, should all messages be of the longest
 _PAGE_MESSAGES = 500
 _PAGE_GROWTH = 4
