@@ -3,6 +3,7 @@ way in."""
 
 from collections.abc import Iterable, Sequence
 from math import inf, isfinite
+from typing import NamedTuple
 
 from pantler.v1 import leaderboard_pb2
 
@@ -43,14 +44,7 @@ _Ranking = (
     | leaderboard_pb2.ListByScoreRequest
     | leaderboard_pb2.ListAroundRequest
 )
-_Listing = (
-    leaderboard_pb2.ListByRankRequest
-    | leaderboard_pb2.ListByScoreRequest
-    | leaderboard_pb2.ListAroundRequest
-)
 _HasPeriod = _Ranking | leaderboard_pb2.RemoveMembersRequest | leaderboard_pb2.GetBoardRequest
-_HasMembers = leaderboard_pb2.GetRanksRequest | leaderboard_pb2.RemoveMembersRequest
-_HasBoard = _HasPeriod | leaderboard_pb2.SubmitScoresRequest | leaderboard_pb2.DeleteBoardRequest
 _PageResponse = (
     leaderboard_pb2.ListByRankResponse
     | leaderboard_pb2.ListByScoreResponse
@@ -65,12 +59,92 @@ _HasSpan = (
 )
 
 
-def board(request: _HasBoard, violations: validate.Violations) -> str:
+class View(NamedTuple):
+    """How a request wants a board to be read."""
+
+    shared: bool
+    """Those with the same score share a rank."""
+    which: WhichPeriod
+
+
+def submit(
+    request: leaderboard_pb2.SubmitScoresRequest,
+) -> tuple[list[ScoreEntry], ScorePolicy]:
+    violations: validate.Violations = []
     validate.key(request.board, "board", violations)
+    entries = _entries(request, violations)
+    policy = _POLICIES.get(request.policy)
+    if policy is None:
+        names = ", ".join(leaderboard_pb2.ScorePolicy.keys()[1:])
+        violations.append(FieldViolation("policy", f"must be one of {names}"))
+    validate.request_id(request.request_id, violations)
+    validate.refuse(violations)
+    assert policy is not None
+    return entries, policy
+
+
+def ranks(request: leaderboard_pb2.GetRanksRequest) -> View:
+    violations: validate.Violations = []
+    validate.batch_of_keys(request.members, validate.MAX_BATCH_ITEMS, "members", violations)
+    return _view(request, violations)
+
+
+def by_rank(request: leaderboard_pb2.ListByRankRequest) -> View:
+    violations: validate.Violations = []
+    if request.start_rank < 1:
+        violations.append(FieldViolation("start_rank", "must be at least 1: ranks begin there"))
+    validate.limit(request.limit, violations)
+    return _view(request, violations)
+
+
+def by_score(request: leaderboard_pb2.ListByScoreRequest) -> tuple[float, float, View]:
+    """With the lowest and the highest score, infinite where there is no bound."""
+    violations: validate.Violations = []
+    least = request.min if request.HasField("min") else -inf
+    most = request.max if request.HasField("max") else inf
+    for name, value in (("min", least), ("max", most)):
+        if request.HasField(name) and not isfinite(value):
+            violations.append(FieldViolation(name, "must be a finite number, or left out"))
+    if least > most:
+        violations.append(FieldViolation("max", "must not be below min"))
+    validate.limit(request.limit, violations)
+    return least, most, _view(request, violations)
+
+
+def around(request: leaderboard_pb2.ListAroundRequest) -> View:
+    violations: validate.Violations = []
+    validate.key(request.member, "member", violations)
+    validate.limit(request.limit, violations)
+    return _view(request, violations)
+
+
+def removal(request: leaderboard_pb2.RemoveMembersRequest) -> WhichPeriod:
+    violations: validate.Violations = []
+    validate.batch_of_keys(request.members, validate.MAX_BATCH_ITEMS, "members", violations)
+    return _period_of_board(request, violations)
+
+
+def description(request: leaderboard_pb2.GetBoardRequest) -> WhichPeriod:
+    violations: validate.Violations = []
+    if len(request.percentiles) > MAX_PERCENTILES:
+        rule = f"must have at most {MAX_PERCENTILES} items"
+        violations.append(FieldViolation("percentiles", rule))
+    violations += (
+        FieldViolation(f"percentiles[{index}]", "must be 0 to 100")
+        for index, one in enumerate(request.percentiles[:MAX_PERCENTILES])
+        if not 0 <= one <= 100
+    )
+    return _period_of_board(request, violations)
+
+
+def board(request: leaderboard_pb2.DeleteBoardRequest) -> str:
+    violations: validate.Violations = []
+    validate.key(request.board, "board", violations)
+    validate.refuse(violations)
     return request.board
 
 
-def entries(
+def _entries(
     request: leaderboard_pb2.SubmitScoresRequest, violations: validate.Violations
 ) -> list[ScoreEntry]:
     if not validate.batch_size(len(request.entries), "entries", violations):
@@ -95,77 +169,24 @@ def entries(
     return found
 
 
-def policy(
-    request: leaderboard_pb2.SubmitScoresRequest, violations: validate.Violations
-) -> ScorePolicy:
-    found = _POLICIES.get(request.policy)
-    if found is None:
-        names = ", ".join(leaderboard_pb2.ScorePolicy.keys()[1:])
-        violations.append(FieldViolation("policy", f"must be one of {names}"))
-    return found or ScorePolicy.SET
-
-
-def members(request: _HasMembers, violations: validate.Violations) -> Sequence[str]:
-    names = list(request.members)
-    validate.batch_of_keys(names, validate.MAX_BATCH_ITEMS, "members", violations)
-    return names
-
-
-def member(request: leaderboard_pb2.ListAroundRequest, violations: validate.Violations) -> str:
-    validate.key(request.member, "member", violations)
-    return request.member
-
-
-def is_shared(request: _Ranking, violations: validate.Violations) -> bool:
-    """Whether those with the same score share a rank."""
+def _view(request: _Ranking, violations: validate.Violations) -> View:
+    """Refuses whatever is wrong until here, too."""
     if request.rank_mode not in leaderboard_pb2.RankMode.values():
         names = ", ".join(leaderboard_pb2.RankMode.keys()[1:])
         violations.append(FieldViolation("rank_mode", f"must be one of {names}"))
-    return request.rank_mode == leaderboard_pb2.RANK_MODE_COMPETITION
+    shared = request.rank_mode == leaderboard_pb2.RANK_MODE_COMPETITION
+    return View(shared, _period_of_board(request, violations))
 
 
-def start_rank(request: leaderboard_pb2.ListByRankRequest, violations: validate.Violations) -> int:
-    if request.start_rank < 1:
-        violations.append(FieldViolation("start_rank", "must be at least 1: ranks begin there"))
-    return request.start_rank
+def _period_of_board(request: _HasPeriod, violations: validate.Violations) -> WhichPeriod:
+    """Refuses whatever is wrong until here, too."""
+    validate.key(request.board, "board", violations)
+    which = _which_period(request, violations)
+    validate.refuse(violations)
+    return which
 
 
-def limit(request: _Listing, violations: validate.Violations) -> int:
-    validate.limit(request.limit, violations)
-    return request.limit
-
-
-def bounds(
-    request: leaderboard_pb2.ListByScoreRequest, violations: validate.Violations
-) -> tuple[float, float]:
-    """The lowest and the highest score; infinite where there is no bound."""
-    least = request.min if request.HasField("min") else -inf
-    most = request.max if request.HasField("max") else inf
-    for name, value in (("min", least), ("max", most)):
-        if request.HasField(name) and not isfinite(value):
-            violations.append(FieldViolation(name, "must be a finite number, or left out"))
-    if least > most:
-        violations.append(FieldViolation("max", "must not be below min"))
-    return least, most
-
-
-def percentiles(
-    request: leaderboard_pb2.GetBoardRequest, violations: validate.Violations
-) -> Sequence[float]:
-    found = list(request.percentiles)
-    if len(found) > MAX_PERCENTILES:
-        violations.append(
-            FieldViolation("percentiles", f"must have at most {MAX_PERCENTILES} items")
-        )
-    violations += (
-        FieldViolation(f"percentiles[{index}]", "must be 0 to 100")
-        for index, one in enumerate(found[:MAX_PERCENTILES])
-        if not 0 <= one <= 100
-    )
-    return found
-
-
-def which_period(request: _HasPeriod, violations: validate.Violations) -> WhichPeriod:
+def _which_period(request: _HasPeriod, violations: validate.Violations) -> WhichPeriod:
     match request.WhichOneof("period"):
         case "periods_ago":
             if not 0 <= request.periods_ago <= MAX_PERIODS_AGO:
