@@ -282,6 +282,42 @@ async def test_a_period_that_a_shorter_one_takes_the_place_of_is_kept_from_its_e
     assert await clock.members(daily) == {"a": 1}
 
 
+async def test_a_longer_period_that_begins_at_the_same_moment_is_kept_from_its_end(
+    clock: Clock,
+) -> None:
+    daily, first = await clock.space(period="day", retention="7d"), berlin(2027, 11, 1)
+    await clock.set(first + 5 * SECOND)
+    await clock.submit(daily, "a", 1)
+    config = BoardConfig.model_validate(
+        {"period": "month", "time_zone": "Europe/Berlin", "retention": "7d"}
+    )
+    settings = Settings(namespace_defaults=NamespaceConfig(boards={"b": config}))
+    namespaces = NamespaceEngine(clock.store, clock.store, settings)
+    monthly = await namespaces.resolve(daily.name, clock.deadline())
+    await clock.set(berlin(2027, 11, 20))
+    await clock.submit(monthly, "a", 1)
+    await clock.set(berlin(2027, 12, 1))
+    await clock.submit(monthly, "b", 1)
+    assert await clock.expire_ms(monthly, first) == [berlin(2027, 12, 8) // 1000] * 2
+    assert await clock.members(monthly, ago=1) == {"a": 2}
+
+
+async def test_a_repeat_names_its_period_whatever_the_configuration_says_by_then(
+    clock: Clock,
+) -> None:
+    space = await clock.space()
+    submit = [ScoreEntry("a", 1, {})], ScorePolicy.INCREMENT, "id"
+    first = await clock.workers[0].submit(space, "b", *submit, clock.deadline())
+    assert first.span is None
+    settings = Settings(
+        namespace_defaults=NamespaceConfig(boards={"b": BoardConfig(period=Period.DAY)})
+    )
+    namespaces = NamespaceEngine(clock.store, clock.store, settings)
+    daily = await namespaces.resolve(space.name, clock.deadline())
+    await clock.set(berlin(2027, 11, 1))
+    assert await clock.workers[1].submit(daily, "b", *submit, clock.deadline()) == first
+
+
 async def test_a_member_is_removed_from_a_period_that_is_over(clock: Clock) -> None:
     space = await clock.space(period="day")
     await clock.set(berlin(2027, 6, 1))

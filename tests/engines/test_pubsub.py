@@ -247,6 +247,18 @@ async def test_short_messages_take_few_round_trips_whatever_the_longest_may_be(
     assert await reads() - before < 100
 
 
+async def test_who_resumes_past_much_for_others_hears_how_far_it_is(
+    one: PubSubEngine, other: PubSubEngine, kept: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts.PageSize, "learn", lambda *_: None)
+    monkeypatch.setattr(scripts, "_PAGE_BYTES", 1)  # one message at a time
+    sequences = await publish(other, kept, "others", *map(str, range(50)))
+    async with listening(one, kept, "a", resume_after=0, heartbeat_s=0.001) as heard:
+        await heard.until(lambda: sequences[-1] in heard.heartbeats)
+    assert set(heard.heartbeats) & set(sequences[:-1])
+    assert heard.heartbeats == sorted(heard.heartbeats)
+
+
 async def test_what_was_trimmed_is_a_gap(
     one: PubSubEngine, other: PubSubEngine, kept: Namespace, run: Do
 ) -> None:

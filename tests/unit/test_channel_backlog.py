@@ -9,13 +9,14 @@ from pantler_server.engines.pubsub.model import Gap, GapReason, Message
 from pantler_server.engines.pubsub.subscriber import Subscriber
 
 SIZE = 1000
+BYTES = MESSAGE_BYTES + 2 * SIZE  # of a message
 
 
 @pytest.fixture(autouse=True)
 def small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 messages; some 75 are left when it was passed."""
-    monkeypatch.setattr(backlog, "MAX_BYTES", 100 * (SIZE + MESSAGE_BYTES))
-    monkeypatch.setattr(backlog, "LEFT_BYTES", 75 * (SIZE + MESSAGE_BYTES))
+    monkeypatch.setattr(backlog, "MAX_BYTES", 100 * BYTES)
+    monkeypatch.setattr(backlog, "LEFT_BYTES", 75 * BYTES)
 
 
 def message(sequence: int) -> Message:
@@ -67,7 +68,7 @@ def test_what_waits_for_many_counts_once() -> None:
         shared = message(sequence)
         for one in many:
             one.put(shared)
-    assert waiting.bytes == 99 * (SIZE + MESSAGE_BYTES)
+    assert waiting.bytes == 99 * BYTES
     for one in many:
         assert len(held(one)) == 99
 

@@ -60,6 +60,16 @@ def test_a_history_that_is_switched_off_and_on_again_is_two_gaps() -> None:
     assert given(100, 102, *events) == events
 
 
+def test_one_that_has_read_two_epochs_itself_hears_of_neither_again() -> None:
+    subscriber = Subscriber(["c"], (), waiting := Backlog(()))
+    known: list[Event] = [gap(200, 200), message(201, 200), gap(300, 300), message(301, 300)]
+    for event in [*known, last := message(302, 300)]:
+        subscriber.put(event)
+    subscriber.caught_up(300, 301)
+    assert list(iter(subscriber.take, None)) == [last]
+    assert waiting.bytes == 0
+
+
 def test_a_slow_one_hears_of_an_epoch_whose_numbers_are_lower() -> None:
     flood = [message(sequence, 50) for sequence in range(51, 51 + MAX_MESSAGES)]
     first, *rest = given_late(100, 102, gap(50, 50), *flood)

@@ -206,7 +206,7 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
     ("GetRanks", {"members": ["m"], "at": "1969-12-31T23:59:59Z"}, {"at"}),
     ("ListByRank", {"startRank": 0, "limit": 0}, {"start_rank", "limit"}),
     ("ListByRank", {"startRank": -1, "limit": 1001}, {"start_rank", "limit"}),
-    ("ListByRank", {"startRank": 1, "limit": 1, "at": "9999-12-31T00:00:00Z"}, {"at"}),
+    ("ListByRank", {"startRank": 1, "limit": 1, "at": "9998-12-31T23:59:59Z"}, {"at"}),
     ("ListByScore", {"min": "NaN", "max": "Infinity", "limit": 1}, {"min", "max"}),
     ("ListByScore", {"min": 2, "max": 1, "limit": 1}, {"max"}),
     ("ListByScore", {"limit": 0}, {"limit"}),

@@ -41,7 +41,10 @@ def span_at(period: Period, zone: ZoneInfo, unix_us: int) -> Span:
     if period is Period.HOUR:  # not by its name: one hour of the year comes twice
         past = timedelta(minutes=local.minute, seconds=local.second)
         start = local.astimezone(UTC) - past
-        return Span(_unix_us(start), _unix_us(start + timedelta(hours=1)))
+        end = start + timedelta(hours=1)
+        while (_offset(start, zone) - _offset(local, zone)) % timedelta(hours=1):
+            start += timedelta(minutes=1)  # where clocks change by half an hour, it cuts one short
+        return Span(_unix_us(start), _unix_us(end))
     midnight = local.replace(hour=0, minute=0, second=0, fold=0)
     match period:
         case Period.DAY:
@@ -73,6 +76,13 @@ def earlier_span(period: Period, zone: ZoneInfo, start_us: int, ago: int) -> Spa
         case Period.YEAR:
             amid = local.replace(year=local.year - ago, month=7)
     return span_at(period, zone, _unix_us(amid))
+
+
+def _offset(moment: datetime, zone: ZoneInfo) -> timedelta:
+    """How far a place is ahead of UTC at a time."""
+    ahead = moment.astimezone(zone).utcoffset()
+    assert ahead is not None
+    return ahead
 
 
 def _unix_us(moment: datetime) -> int:

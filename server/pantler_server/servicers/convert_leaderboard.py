@@ -29,7 +29,7 @@ MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_BYTES = 1024  # of all of a member: a page of 1,000 stays below 2 MiB
 MAX_PERCENTILES = 100
 MAX_PERIODS_AGO = 1000
-END_OF_TIME_S = 253_370_764_800  # the year 9999: the end of a period must be a date too
+END_OF_TIME_S = 253_339_228_800  # the year 9998: the end of a period must be a date too
 
 _POLICIES = {
     leaderboard_pb2.SCORE_POLICY_UNSPECIFIED: ScorePolicy.SET,
@@ -194,9 +194,10 @@ def _which_period(request: _HasPeriod, violations: validate.Violations) -> Which
                 violations.append(FieldViolation("periods_ago", rule))
             return WhichPeriod(ago=request.periods_ago)
         case "at":
-            if not 0 <= request.at.seconds < END_OF_TIME_S:
-                violations.append(FieldViolation("at", "must be from 1970 to 9998"))
-            return WhichPeriod(at_us=request.at.seconds * 1_000_000 + request.at.nanos // 1000)
+            at = request.at
+            if not (0 <= at.seconds < END_OF_TIME_S and 0 <= at.nanos < 1_000_000_000):
+                violations.append(FieldViolation("at", "must be from 1970 to 9997"))
+            return WhichPeriod(at_us=at.seconds * 1_000_000 + at.nanos // 1000)
     return THIS_PERIOD
 
 

@@ -9,6 +9,7 @@ Redis's clock. Scores go to the newest period only; the first submit of another 
 from collections.abc import Callable, Sequence
 
 from pantler_server.core.board_config import BoardOrder
+from pantler_server.core.calendar import Span
 from pantler_server.core.clock import RedisClock
 from pantler_server.core.errors import FieldViolation, InvalidFields
 from pantler_server.core.namespace import Namespace
@@ -68,17 +69,18 @@ class LeaderboardEngine:
         def make(target: Target) -> Request:
             return scripts.submit(target, entries, policy, request_id)
 
-        target, reply = await self._ask(board, THIS_PERIOD, make, deadline)
+        _, reply = await self._ask(board, THIS_PERIOD, make, deadline)
         while reply[0] == _TURN:
             _, ended, began, ends = reply
             await self._store.call(scripts.turn(board, ended, began, ends), deadline)
-            target, reply = await self._ask(board, THIS_PERIOD, make, deadline)
+            _, reply = await self._ask(board, THIS_PERIOD, make, deadline)
         if reply[0] == answers.REUSED:
             raise answers.reused()
         if reply[0] == _INFINITE:
             path = f"entries[{reply[1] - 1}].score"
             raise InvalidFields([FieldViolation(path, "would make the member's score infinite")])
-        return Scores(scripts.submitted(reply[2]), target.span(reply[1]))
+        _, start_us, end_us, packed = reply
+        return Scores(scripts.submitted(packed), Span(start_us, end_us) if end_us else None)
 
     async def get_ranks(
         self,

@@ -69,9 +69,7 @@ class Target:
     def span(self, start_us: int) -> Span | None:
         """The period that a script took, by the start that it answered; None if the board has
         none."""
-        if start_us in self._starts_us:
-            return self._spans[self._starts_us.index(start_us)]
-        return self.board.span_at(start_us)  # of the first answer to a request id
+        return self._spans[self._starts_us.index(start_us)] if self._spans else None
 
     def read(self, script: Script, *arguments: Argument) -> Request:
         """A call of a script that changes nothing."""

@@ -6,7 +6,7 @@
 -- ARGV[2] order of a new board: 'h' or 'l'    ARGV[3] policy: 'set', 'best' or 'increment'
 -- ARGV[4] how many members are kept, 0: all    ARGV[5] fingerprint of the request (8 bytes), '' without an id
 -- ARGV[2k + 4 ..] of entry k: member; score (8 bytes, little-endian double) and attributes (JSON, or nothing)
--- returns {1, start of the period, for each entry score (double), rank, rank before (4 bytes each) and whether the
+-- returns {1, start and end of the period, for each entry score (double), rank, rank before (4 bytes each) and whether the
 --   score has changed (1 byte), in one string}; or {2} if the request id had another request, {3, now_us} if it is
 --   neither period, {4, start, start and end of this} if the newest period is another, which has to be
 --   ended first (turn.lua), {5, k} if entry k would make its score infinite
@@ -27,7 +27,7 @@ local start, scores, members, finish = period_keys(ARGV[1])
 if start == nil then
   return {3, scores}
 end
-local order, newest = unpack(call('HMGET', KEYS[1], 'order', 'newest'))
+local order, newest, ended = unpack(call('HMGET', KEYS[1], 'order', 'newest', 'ends'))
 local started, ends = string.format('%.0f', start), string.format('%.0f', finish)
 if newest and newest ~= started then
   return {4, newest, started, ends}
@@ -81,6 +81,8 @@ end
 
 if not newest then
   call('HSET', KEYS[1], 'order', ARGV[2], 'newest', started, 'ends', ends)
+elseif ended ~= ends then  -- another calendar, of which a period begins just then
+  call('HSET', KEYS[1], 'ends', ends)
 end
 local numbered = count > 0 and call('HINCRBY', KEYS[1], 'seq', count) - count
 local gone, ranked, written = {}, {}, {}
@@ -130,7 +132,7 @@ for k, name in ipairs(names) do
     packed[k] = struct.pack('<dI4I4B', score[k], rank and rank + 1 or 0, before[k], changed)
   end
 end
-reply = {1, start, table.concat(packed)}
+reply = {1, start, finish, table.concat(packed)}
 if answer then
   -- include functions/remember.lua
   remember(answer, ARGV[5], reply)

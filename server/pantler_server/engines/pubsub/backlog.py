@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 256 << 20
 LEFT_BYTES = MAX_BYTES // 4 * 3  # when it was passed: so it is seldom that subscribers are compared
-MESSAGE_BYTES = 200  # what a message takes beside its payload
+MESSAGE_BYTES = 400  # what a message takes beside its payload
 
 
 class Backlog:
@@ -23,7 +23,7 @@ class Backlog:
     def add(self, message: Message) -> None:
         """It waits for one subscriber more."""
         if not message.waits:
-            self.bytes += MESSAGE_BYTES + len(message.payload)
+            self.bytes += _bytes_of(message)
         message.waits += 1
         if self.bytes > MAX_BYTES:
             self._relieve()
@@ -31,7 +31,7 @@ class Backlog:
     def remove(self, message: Message) -> None:
         message.waits -= 1
         if not message.waits:
-            self.bytes -= MESSAGE_BYTES + len(message.payload)
+            self.bytes -= _bytes_of(message)
 
     def _relieve(self) -> None:
         """Those for whom most waits get a gap instead."""
@@ -39,3 +39,8 @@ class Backlog:
             if self.bytes <= LEFT_BYTES:
                 return
             subscriber.overflow()
+
+
+def _bytes_of(message: Message) -> int:
+    """Its payload is there twice: as it came, and in what is sent of it."""
+    return MESSAGE_BYTES + 2 * len(message.payload)

@@ -120,7 +120,7 @@ class PubSubEngine:
             if resume_after is None:
                 yield Heartbeat(subscriber.sequence)
             else:
-                async for event in self._catch_up(feed, subscriber, resume_after):
+                async for event in self._catch_up(feed, subscriber, resume_after, heartbeat_s):
                     yield event
             due = self._loop.time() + heartbeat_s
             while True:
@@ -137,13 +137,15 @@ class PubSubEngine:
             subscriber.leave()
 
     async def _catch_up(
-        self, feed: Feed, subscriber: Subscriber, resume_after: int
+        self, feed: Feed, subscriber: Subscriber, resume_after: int, heartbeat_s: float
     ) -> AsyncGenerator[Event, None]:
-        """What came after a sequence until now; all that comes from now on waits already."""
+        """What came after a sequence until now; all that comes from now on waits already. If much
+        of it is not for the subscriber, heartbeats say how far it is."""
         reading = Reading(0, resume_after, from_start=resume_after == 0)
         space, begun = feed.space, False
         page_size = scripts.PageSize(space)
         patient_until = self._loop.time() + FORMER_S
+        due = self._loop.time() + heartbeat_s
         # While the feed is ahead by an epoch, this reads from the former primary.
         while not reading.done or reading.epoch < feed.epoch:
             counts, messages = await self._page(space, reading.sequence, page_size.now)
@@ -167,10 +169,15 @@ class PubSubEngine:
                 begun = True
                 if isinstance(event, Gap) or subscriber.wants(event.channel):
                     yield event
+                    due = self._loop.time() + heartbeat_s
             page_size.learn(messages)
+            subscriber.check()
+            if begun and self._loop.time() >= due:
+                yield Heartbeat(reading.sequence)
+                due = self._loop.time() + heartbeat_s
             if reading.done and reading.epoch < feed.epoch:
                 await asyncio.sleep(PRIMARY_PAUSE_S)
-        subscriber.begin(reading.epoch, reading.sequence)
+        subscriber.caught_up(reading.epoch, reading.sequence)
         if not begun:
             yield Heartbeat(reading.sequence)
 

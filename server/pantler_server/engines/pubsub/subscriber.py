@@ -57,6 +57,17 @@ class Subscriber:
         self.begun = True
         self.epoch, self.sequence = epoch, sequence
 
+    def caught_up(self, epoch: int, sequence: int) -> None:
+        """It has read the history up to here: what waits of other epochs stands before this one."""
+        waiting, self._queue = self._queue, []
+        self._bytes = 0
+        self.begin(epoch, sequence)
+        for event in waiting:
+            if isinstance(event, Message):
+                self._backlog.remove(event)
+            if not event.epoch or (event.epoch == epoch and event.sequence > sequence):
+                self.put(event)
+
     def wants(self, channel: str) -> bool:
         return channel in self.channels or any(glob.matches(channel) for glob, _ in self.globs)
 
