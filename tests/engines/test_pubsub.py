@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,10 +15,12 @@ from pantler_server.core.errors import InvalidFields, NoHistory, ShuttingDown, W
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.pubsub import engine, feed, keys, metrics, scripts
 from pantler_server.engines.pubsub.engine import PubSubEngine
+from pantler_server.engines.pubsub.feed import Feed
 from pantler_server.engines.pubsub.model import Gap, GapReason, Heartbeat, Message
 from pantler_server.engines.pubsub.scripts import Counts
 from pantler_server.engines.pubsub.subscriber import MAX_MESSAGES
 from pantler_server.store import subscription
+from pantler_server.store.link import Link, Reply
 from pantler_server.store.request import Request, pack
 from pantler_server.store.store import Store
 from structlog.testing import capture_logs
@@ -639,6 +641,36 @@ async def test_what_waits_for_the_history_is_dropped_once_it_was_read(
         await feed_._read_on(link)
         assert list(feed_._held) == [plain, unread]
         feed_._held.clear()
+
+
+async def test_what_comes_while_the_history_is_read_is_bounded_and_read_from_there(
+    one: PubSubEngine, other: PubSubEngine, kept: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MAX_HELD_BYTES", 100)
+    async with listening(one, kept, "a") as heard:
+        await publish(other, kept, "a", "0")
+        await heard.count(1)
+        hearing, ask = one._feeds[kept.name], Feed._ask
+        published, most = ["0"], 0
+
+        async def amid_much(self: Feed, link: Link, commands: Sequence[bytes]) -> list[Reply]:
+            """Ten more are published behind each of the first answers."""
+            nonlocal most
+            answer = await ask(self, link, commands)
+            if len(published) < 40:
+                more = [str(len(published) + number) for number in range(10)]
+                published.extend(more)
+                await publish(other, kept, "a", *more)
+            await link.submit((subscription.PING,), asyncio.get_running_loop().time() + 5)
+            most = max(most, hearing._held_bytes)
+            return answer
+
+        monkeypatch.setattr(Feed, "_ask", amid_much)
+        hearing._subscription.reopen()
+        await heard.until(lambda: len(heard.payloads) >= len(published) > 40)
+        assert heard.payloads == published
+        assert not heard.gaps
+        assert 0 < most <= 100
 
 
 @pytest.mark.parametrize("place", [keys.counts, keys.history])

@@ -32,6 +32,7 @@ from pantler_server.store.link import Link, LinkLost, Reply
 from pantler_server.store.store import Store
 from pantler_server.store.subscription import PING, Subscription
 
+MAX_HELD_BYTES = 4 << 20  # what comes while the history is read; more of it is read from there
 LINGER_S = 5.0  # without subscribers: one that comes back at once finds everything going
 SURE_S = 1.0  # how old the newest sign of the connection may be for a heartbeat: some probes
 
@@ -53,6 +54,8 @@ class Feed:
         self._subscribers: set[Subscriber] = set()
         self._heard = False  # whether it was open before: there is something to miss
         self._held: deque[list[Reply]] = deque()  # what came while it was not open yet
+        self._held_bytes = 0
+        self._let_go = False  # something of that, which has to be read from the history
         self._read_to = 0  # of the epoch: what was read from the history, and may come by itself
         self._subscription = Subscription(
             store,
@@ -114,6 +117,10 @@ class Feed:
             self._route(push)
         else:
             self._held.append(push)
+            self._held_bytes += len(push[-1])
+            if self._held_bytes > MAX_HELD_BYTES:
+                self._held.clear()
+                self._held_bytes, self._let_go = 0, True
 
     def _route(self, push: list[Reply]) -> None:
         if push[0] == b"message":
@@ -181,6 +188,7 @@ class Feed:
         self._heard = True
         while self._held:
             self._route(self._held.popleft())
+        self._held_bytes = 0
 
     async def _read_on(self, link: Link) -> None:
         space = self.space
@@ -191,7 +199,8 @@ class Feed:
             self.epoch, self.sequence = gap, sequence
         reading = Reading(self.epoch, self.sequence)
         page_size = scripts.PageSize(space)
-        while not reading.done:
+        while not reading.done or self._let_go:
+            self._let_go = False
             page = scripts.read_after(space, reading.sequence, page_size.now)
             reply, entries = await self._ask(link, page.commands)
             counts = scripts.counts(reply)
@@ -209,6 +218,7 @@ class Feed:
             self._held.extend(
                 push for push in held if not 0 < scripts.sequence_of(push[-1]) <= self.sequence
             )
+            self._held_bytes = sum(len(push[-1]) for push in self._held)
         self._read_to = self.sequence
 
     async def _ask(self, link: Link, commands: Sequence[bytes]) -> list[Reply]:

@@ -20,6 +20,7 @@ _HEAD = Struct("<QQB")  # sequence, epoch, bytes of the content type; then that,
 _PAGE_BYTES = 1 << 20  # of what one read should give: who resumes and reads slowly keeps it
 _MOST_PAGE_BYTES = 64 << 20  # that one read may give, should all messages be of the longest
 _PAGE_MESSAGES = 500
+_FIRST_MESSAGES = 4  # those that are kept may be longer than what is allowed by now
 _PAGE_GROWTH = 4
 _COUNTS = ("sequence", "gap", "primary")
 
@@ -94,13 +95,13 @@ def counts(reply: Sequence[bytes | None]) -> Counts | None:
 
 
 class PageSize:
-    """How many messages to read at a time: at first as few as if all were of the longest, and then
-    as the last ones were."""
+    """How many messages to read at a time: at first few, and then as many as fit if they are as the
+    last ones were."""
 
     def __init__(self, space: Namespace) -> None:
         longest = space.config.channels.max_payload_bytes
         self._most = max(1, min(_MOST_PAGE_BYTES // longest, _PAGE_MESSAGES))
-        self.now = max(1, min(_PAGE_BYTES // longest, _PAGE_MESSAGES))
+        self.now = max(1, min(_PAGE_BYTES // longest, _FIRST_MESSAGES))
 
     def learn(self, messages: Sequence[Message]) -> None:
         """Takes up what a page gave."""
