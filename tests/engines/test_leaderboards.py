@@ -168,6 +168,15 @@ async def test_a_repeat_may_have_its_attributes_in_another_order(
     assert await other_boards.submit(space, "b", again, INCREMENT, "id", deadline()) == scores
 
 
+async def test_the_repeat_of_a_submit_to_a_deleted_board_begins_none(
+    boards: LeaderboardEngine, space: Namespace, deadline: Deadline
+) -> None:
+    first = await boards.submit(space, "b", [entry("a", 5)], INCREMENT, "id", deadline())
+    await boards.delete(space, "b", deadline())
+    assert await boards.submit(space, "b", [entry("a", 5)], INCREMENT, "id", deadline()) == first
+    assert (await boards.describe(space, "b", [], deadline())).count == 0
+
+
 async def test_a_score_that_would_be_infinite_changes_nothing(
     boards: LeaderboardEngine, space: Namespace, deadline: Deadline
 ) -> None:

@@ -25,6 +25,7 @@ from pydantic import (
 
 from pantler_server.core.board_config import BoardConfig, pattern_problems
 from pantler_server.core.channel_config import ChannelsConfig
+from pantler_server.core.duration import MILLISECOND
 from pantler_server.core.envoy_config import EnvoyDomain, check_domains
 from pantler_server.core.event_config import MAX_RULES, EventRule, Name, check_rules
 from pantler_server.core.keyspace import NAMESPACE
@@ -46,7 +47,6 @@ def _address(value: str) -> str:
 REST_OF_MESSAGE_BYTES = 1 << 16  # a key, tags and dependencies of the longest, and a token
 
 Address = Annotated[str, AfterValidator(_address)]
-MILLISECOND = timedelta(milliseconds=1)
 
 
 class _Section(BaseModel):

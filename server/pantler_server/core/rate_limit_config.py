@@ -5,10 +5,9 @@ from datetime import timedelta
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from pantler_server.core.calendar import Period
+from pantler_server.core.duration import MILLISECOND
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
 from pantler_server.core.setting_types import Duration, refuse
-
-MILLISECOND = timedelta(milliseconds=1)
 
 
 class RateLimitRule(BaseModel):

@@ -161,7 +161,7 @@ def _foreign(path: str) -> FieldViolation:
 def new_entry(request: cache_pb2.SetRequest, namespace: Namespace) -> NewEntry:
     violations: validate.Violations = []
     condition = _condition(request, violations)
-    validate.text(request.request_id, validate.MAX_ID_BYTES, "request_id", violations)
+    validate.request_id(request.request_id, violations)
     new = _new_entry(request, namespace, "", violations, condition, request.request_id)
     if new.token is not None and contradicts(condition, new.token):
         rule = "contradicts the fill token, whose read already saw that it does not hold"

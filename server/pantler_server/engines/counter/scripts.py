@@ -2,8 +2,8 @@
 scripts do stands at the top of each file."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
+from pantler_server.core.duration import MILLISECOND
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.counter import keys
 from pantler_server.engines.counter.model import Increment
@@ -16,7 +16,6 @@ _RESET = Script.load(__package__, "reset.lua")
 _ADD_UNIQUE = Script.load(__package__, "add_unique.lua")
 _MERGE_UNIQUE = Script.load(__package__, "merge_unique.lua")
 _DELETE_UNIQUE = Script.load(__package__, "delete_unique.lua")
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 def increment(space: Namespace, name: str, wanted: Increment) -> Request:
@@ -80,4 +79,4 @@ def delete_unique(space: Namespace, names: Sequence[str]) -> Request:
 def _new_ttl_ms(space: Namespace) -> int:
     """The ttl of what is begun without one; 0 for none."""
     ttl = space.config.counter_ttl
-    return 0 if ttl is None else ttl // _MILLISECOND
+    return 0 if ttl is None else ttl // MILLISECOND

@@ -1,7 +1,7 @@
 -- describe: a board as a whole.
 -- KEYS[1] board (hash)    KEYS[2] scores (zset), KEYS[3] members (hash)
 -- KEYS[4], KEYS[5] the same of the next period, where it is not said which period to read
--- ARGV[1] starts of this and the next period, and the end of that (functions/period.lua)
+-- ARGV[1] starts of this and the next period, and the end of that (functions/period_keys.lua)
 -- ARGV[2 ..] percentiles (0 to 100)
 -- returns {1, start of the period, how many are on the board, a page of the best and one of the worst
 --   (functions/page.lua), order ('' if there is no board), starts of the periods that are kept, comma-separated, for

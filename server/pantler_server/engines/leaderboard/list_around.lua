@@ -1,7 +1,7 @@
 -- list_around: a member amid those who rank next to it.
 -- KEYS[1] board (hash)    KEYS[2] scores (zset), KEYS[3] members (hash)
 -- KEYS[4], KEYS[5] the same of the next period, where it is not said which period to read
--- ARGV[1] starts of this and the next period, and the end of that (functions/period.lua)
+-- ARGV[1] starts of this and the next period, and the end of that (functions/period_keys.lua)
 -- ARGV[2] '1' if those with the same score share a rank
 -- ARGV[3] member          ARGV[4] how many in all
 -- returns {1, start of the period, how many are on the board, a page (functions/page.lua), '' if the member is not on

@@ -1,7 +1,7 @@
 -- list_by_score: members whose scores lie between two bounds.
 -- KEYS[1] board (hash)    KEYS[2] scores (zset), KEYS[3] members (hash)
 -- KEYS[4], KEYS[5] the same of the next period, where it is not said which period to read
--- ARGV[1] starts of this and the next period, and the end of that (functions/period.lua)
+-- ARGV[1] starts of this and the next period, and the end of that (functions/period_keys.lua)
 -- ARGV[2] '1' if those with the same score share a rank
 -- ARGV[3] lowest score, ARGV[4] highest (doubles, or '-inf' and 'inf')    ARGV[5] how many
 -- returns {1, start of the period, how many are on the board, a page (functions/page.lua), how many have such

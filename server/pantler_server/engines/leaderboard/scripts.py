@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 
 from pantler_server.core.calendar import Span
-from pantler_server.core.config import MILLISECOND
+from pantler_server.core.duration import MILLISECOND
 from pantler_server.engines.leaderboard import keys
 from pantler_server.engines.leaderboard.board import Board
 from pantler_server.engines.leaderboard.model import (
@@ -30,7 +30,7 @@ _REMOVE = Script.load(__package__, "remove.lua")
 _DESCRIBE = Script.load(__package__, "describe.lua")
 _DELETE = Script.load(__package__, "delete.lua")
 
-_PERIODS = Struct("<QQQ")  # functions/period.lua
+_PERIODS = Struct("<QQQ")  # functions/period_keys.lua
 _NO_PERIODS = _PERIODS.pack(0, 0, 0)
 _SUBMITTED = Struct("<dIIB")  # as submit.lua answers to an entry
 _SCORE = Struct("<d")

@@ -2,12 +2,12 @@
 -- KEYS[1] board (hash)              KEYS[2] scores (zset), KEYS[3] members (hash), of this period
 -- KEYS[4], KEYS[5] the same of the next period, where the board has periods
 -- then the answer to the request id (string), where there is one
--- ARGV[1] starts of this and the next period, and the end of that (functions/period.lua)
+-- ARGV[1] starts of this and the next period, and the end of that (functions/period_keys.lua)
 -- ARGV[2] order of a new board: 'h' or 'l'    ARGV[3] policy: 'set', 'best' or 'increment'
 -- ARGV[4] how many members are kept, 0: all    ARGV[5] fingerprint of the request (8 bytes), '' without an id
 -- ARGV[2k + 4 ..] of entry k: member; score (8 bytes, little-endian double) and attributes (JSON, or nothing)
--- returns {1, start and end of the period, for each entry score (double), rank, rank before (4 bytes each) and whether the
---   score has changed (1 byte), in one string}; or {2} if the request id had another request, {3, now_us} if it is
+-- returns {1, start and end of the period, for each entry score (double), rank, rank before (4 bytes each) and
+--   whether the score has changed (1 byte), in one string}; or {2} if the request id had another request, {3, now_us} if it is
 --   neither period, {4, start, start and end of this} if the newest period is another, which has to be
 --   ended first (turn.lua), {5, k} if entry k would make its score infinite
 -- clock: redis TIME, for periods    expiry: none, or that of a period that has ended stays; the answer 10 min
