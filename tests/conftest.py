@@ -1,7 +1,10 @@
 """Servers that tests share. Each is real, is started at its first use and ends with the run."""
 
+import asyncio
+import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 # Before gRPC is imported: its fork handlers may abort a child process that is about to be a server.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
@@ -9,13 +12,27 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 import grpc.aio
 import pytest
 import pytest_asyncio
+from pantler.v1 import admin_pb2, admin_pb2_grpc, cache_pb2, cache_pb2_grpc
 
 from tests.servers.cluster import ClusterGroup
 from tests.servers.pantler import PantlerServer
+from tests.servers.people import write_config
 from tests.servers.sentinel import SentinelGroup
+from tests.servers.users_table import UsersTable
 from tests.servers.valkey import ValkeyServer
 
 pytest_plugins = ["tests.components", "pytester"]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Reports parse source. If garbage is collected amid that which logs a traceback, Python 3.11
+    parses within the parse, and fails: a report of one test would end the run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -45,6 +62,48 @@ async def history_server(
         "  small: {channels: {max_payload_bytes: 10}}\n"
     )
     async with PantlerServer(config=config) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def users(tmp_path_factory: pytest.TempPathFactory) -> UsersTable:
+    """The table behind `record_server`. Tests take keys of their own."""
+    return UsersTable(tmp_path_factory.mktemp("records"))
+
+
+@pytest_asyncio.fixture(scope="session")
+async def record_server(users: UsersTable) -> AsyncIterator[PantlerServer]:
+    """Pantler with the namespaces of `users`, which are over its table."""
+    async with PantlerServer(config=users.config) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def people_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
+    """Pantler whose namespaces are over a table of people. Tests take namespaces of their own."""
+    async with PantlerServer(config=write_config(tmp_path_factory.mktemp("people"))) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def hot_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
+    """As `server`, with a namespace `busy` that counts all reads. `[hot]` was read 200 times and is
+    hot, `warm` 20 times, `rare` once; nobody reads from it any more."""
+    config = tmp_path_factory.mktemp("hot") / "pantler.yaml"
+    config.write_text(
+        "namespaces: {busy: {hot_keys: {sample_ratio: 1, min_reads_per_second: 1}}}\n"
+    )
+    reads = ["[hot]"] * 200 + ["warm"] * 20 + ["rare"]
+    async with PantlerServer(config=config) as running:
+        async with grpc.aio.insecure_channel(running.address) as opened:
+            cache: Any = cache_pb2_grpc.CacheServiceStub(opened)
+            admin: Any = admin_pb2_grpc.AdminServiceStub(opened)
+            for key in reads:
+                await cache.Get(cache_pb2.GetRequest(namespace="busy", key=key))
+            listing = admin_pb2.ListHotKeysRequest(namespace="busy")
+            async with asyncio.timeout(20):  # a worker hands on every 10 s
+                while "rare" not in {one.key for one in (await admin.ListHotKeys(listing)).keys}:
+                    await asyncio.sleep(0.1)
         yield running
 
 

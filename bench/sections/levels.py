@@ -43,7 +43,7 @@ DELETES_PER_S = 500
 SMALL_BYTES = 2 << 20  # of the level that a workload meets: one percent of its entries
 
 
-def _near(**said: object) -> dict[str, object]:
+def near(**said: object) -> dict[str, object]:
     """The configuration of a namespace with a first level."""
     return {"namespaces": {NAMESPACE: {"l1": {"ttl": "1h", "audit_ratio": 0, **said}}}}
 
@@ -51,7 +51,7 @@ def _near(**said: object) -> dict[str, object]:
 @contextmanager
 def _near_server() -> Iterator[Serving]:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(str(_near()))
+        file.write(str(near()))
         file.flush()
         with filled_server("--config", file.name) as serving:
             yield serving
@@ -86,9 +86,9 @@ def l1_hit() -> Iterator[Line]:
 
 async def _hit_us(redis_socket: str) -> float:
     """The median of many runs of hits, of processor time."""
-    async with open_engine(redis_socket, Settings.model_validate(_near())) as engine:
+    async with open_engine(redis_socket, Settings.model_validate(near())) as engine:
         space = await engine.namespace(NAMESPACE)
-        await _keep(engine, space, KEYS[0])
+        await keep(engine, space, KEYS[0])
         took_s = []
         for _ in rounds(100, "l1-hit"):
             await asyncio.sleep(0.01)
@@ -101,7 +101,7 @@ async def _hit_us(redis_socket: str) -> float:
     return statistics.median(took_s) / HITS * 1e6
 
 
-async def _keep(engine: OpenEngine, space: Namespace, key: str) -> bytes:
+async def keep(engine: OpenEngine, space: Namespace, key: str) -> bytes:
     """Reads until the first level answers; the value."""
     while True:
         stats, _, _ = await engine.cache.statistics(space, deadline())
@@ -118,7 +118,7 @@ def l1_staleness() -> Iterator[Line]:
     acknowledged to who made it."""
     with filled_server() as serving:
         stale_s = uvloop.run(_stale_s(serving.redis_socket))
-    bound = Settings.model_validate(_near()).namespaces[NAMESPACE].l1
+    bound = Settings.model_validate(near()).namespaces[NAMESPACE].l1
     assert bound is not None
     for what, times in stale_s.items():
         p50, p99 = (statistics.quantiles(times, n=100)[at - 1] * 1000 for at in (50, 99))
@@ -169,7 +169,7 @@ def _watch(redis_socket: str) -> dict[bytes, float]:
 async def _last_s(redis_socket: str) -> dict[bytes, float]:
     """When each value was answered last, up to the last one."""
     last_s: dict[bytes, float] = {}
-    async with open_engine(redis_socket, Settings.model_validate(_near())) as engine:
+    async with open_engine(redis_socket, Settings.model_validate(near())) as engine:
         space = await engine.namespace(NAMESPACE)
         while LAST not in last_s:
             found = await engine.cache.get(space, "k", deadline())
@@ -216,10 +216,10 @@ def _grown_bytes(redis_socket: str) -> tuple[int, int]:
 
 async def _read_all(redis_socket: str) -> tuple[int, int]:
     """By how much this process grows, and how many entries are kept at the end."""
-    settings = Settings.model_validate(_near(max_bytes=BOUND_BYTES))
+    settings = Settings.model_validate(near(max_bytes=BOUND_BYTES))
     async with open_engine(redis_socket, settings) as engine:
         space = await engine.namespace(NAMESPACE)
-        await _keep(engine, space, "user:0")
+        await keep(engine, space, "user:0")
         before = memory_bytes(psutil.Process())
         for wanted in _batches("l1-memory"):
             await engine.cache.get_many(space, wanted, deadline())
@@ -260,7 +260,7 @@ def l1_hit_ratio() -> Iterator[Line]:
 
 async def _share_while_deleting(redis_socket: str) -> float:
     """Of reads of entries that nobody changes: deletes write to the hash that has the marks."""
-    settings = Settings.model_validate(_near())
+    settings = Settings.model_validate(near())
     async with (
         open_engine(redis_socket, settings) as reading,
         open_engine(redis_socket) as writing,
@@ -268,7 +268,7 @@ async def _share_while_deleting(redis_socket: str) -> float:
         space = await reading.namespace(NAMESPACE)
         other = await writing.namespace(NAMESPACE)
         for key in KEYS:
-            await _keep(reading, space, key)
+            await keep(reading, space, key)
         stats, _, _ = await reading.cache.statistics(space, deadline())
         hits, answered = stats.hits, stats.l1_hits
         until = time.perf_counter() + 3
@@ -311,12 +311,12 @@ class _Lru:
 
 
 async def _hit_ratios(redis_socket: str, workload: Workload) -> Ratios:
-    settings = Settings.model_validate(_near(max_bytes=SMALL_BYTES))
+    settings = Settings.model_validate(near(max_bytes=SMALL_BYTES))
     lru, stored = _Lru(), set[str]()
     reads = lru_hits = 0
     async with open_engine(redis_socket, settings) as engine:
         space = await engine.namespace(NAMESPACE)
-        await _keep(engine, space, KEYS[0])
+        await keep(engine, space, KEYS[0])
         value = bytes(workload.value_bytes)
         packed_bytes = kept.KEPT.size + len(value)
         stats, _, _ = await engine.cache.statistics(space, deadline())

@@ -13,6 +13,7 @@ from pantler.v1 import (
     leaderboard_pb2,
     pubsub_pb2,
     rate_limit_pb2,
+    record_pb2,
     tag_pb2,
 )
 from prometheus_client import Gauge
@@ -20,9 +21,14 @@ from prometheus_client import Gauge
 from pantler_server.core import background
 from pantler_server.core.config import Settings
 from pantler_server.core.logs import configure_logs
+from pantler_server.core.namespace import Namespace
 from pantler_server.core.reload import Reloader
 from pantler_server.edge.http import HttpHost
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
+from pantler_server.engines.cache.record.engine import RecordEngine
+from pantler_server.engines.cache.record.warm_start import WarmingAtStart
+from pantler_server.engines.cache.record.warming import Warmer
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.events.engine import EventEngine
@@ -34,6 +40,8 @@ from pantler_server.engines.pubsub.engine import PubSubEngine
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.envoy import EnvoyEngine
 from pantler_server.generated import rls_pb2
+from pantler_server.origins.open import Origins
+from pantler_server.origins.origin import OriginHealth
 from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
 from pantler_server.servicers.counter import CounterServicer
@@ -43,6 +51,7 @@ from pantler_server.servicers.invalidation import InvalidationServicer
 from pantler_server.servicers.leaderboard import LeaderboardServicer
 from pantler_server.servicers.pubsub import PubSubServicer
 from pantler_server.servicers.rate_limit import RateLimitServicer
+from pantler_server.servicers.record import RecordServicer
 from pantler_server.servicers.tag import TagServicer
 from pantler_server.store.open import open_store
 from pantler_server.wire.host import GrpcHost
@@ -74,22 +83,39 @@ class App:
             else self._cache_store
         )
         self._stores = tuple(dict.fromkeys((self._cache_store, self._state_store)))
+        self._origins = Origins(settings)
         self._stats = CacheStats(self._state_store)
-        self._cache = cache = CacheEngine(self._cache_store, self._stats)
+        self._hot_keys = HotKeys(self._state_store)
+        self._cache = cache = CacheEngine(self._cache_store, self._stats, self._hot_keys)
         self._namespaces = NamespaceEngine(
-            self._state_store, self._cache_store, settings, cache.prepare
+            self._state_store, self._cache_store, settings, self._prepare
         )
+        self._records = RecordEngine(
+            self._cache_store,
+            cache,
+            self._origins.of,
+            self._hot_keys,
+            self._namespaces.deployment,
+        )
+        self._warmer = warmer = Warmer(self._records, self._hot_keys)
+        self._warming = WarmingAtStart(self._cache_store, warmer, self._namespaces, settings)
         self._events = EventEngine(
             self._state_store, settings, self._namespaces, cache.invalidation
         )
         self._rate_limits = RateLimitEngine(self._state_store, settings)
         self._envoy = EnvoyEngine(self._rate_limits, settings)
         self._pubsub = PubSubEngine(self._state_store)
-        self._health = HealthEngine(worker, self._stores)
+        self._health = HealthEngine(
+            worker, self._stores, self._origins_health, self._warming.awaited
+        )
         self._grpc = GrpcHost(settings)
         self._grpc.add(
             cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
-            CacheServicer(cache, self._namespaces),
+            CacheServicer(cache, self._records, self._namespaces),
+        )
+        self._grpc.add(
+            record_pb2.DESCRIPTOR.services_by_name["RecordService"],
+            RecordServicer(self._records, self._namespaces),
         )
         self._grpc.add(
             tag_pb2.DESCRIPTOR.services_by_name["TagService"],
@@ -126,20 +152,24 @@ class App:
         )
         self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
-            AdminServicer(self._namespaces, cache, self._health, reloader),
+            AdminServicer(self._namespaces, cache, self._hot_keys, warmer, self._health, reloader),
         )
         host, _, port = settings.http_listen.rpartition(":")
         self._http = HttpHost(host.strip("[]"), int(port), self._health)
         self._ready_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connects to Redis (which may be away) and opens the ports. Raises OSError if one is
-        taken."""
+        """Connects to Redis and the origins (which may be away) and opens the ports. Raises OSError
+        if one is taken."""
         await asyncio.gather(*(store.start() for store in self._stores))
+        await self._origins.start()
         self._stats.start()
+        self._hot_keys.start()
         self._cache.start()
+        self._records.start(self._namespaces.take_up)
         self._rate_limits.start()
         self._pubsub.start()
+        self._warming.start()
         await self._grpc.set_ready(self._health.ready)
         await self._http.start()
         await self._grpc.start()
@@ -148,8 +178,10 @@ class App:
     def apply(self, settings: Settings) -> None:
         """Takes up a reloaded configuration, as far as it needs no restart."""
         self._settings = settings
+        self._origins.apply(settings)
         self._namespaces.apply(settings)
         self._cache.apply(settings)
+        self._records.apply(settings)
         self._events.apply(settings)
         self._rate_limits.apply(settings)
         self._envoy.apply(settings)
@@ -163,15 +195,28 @@ class App:
         if self._ready_task is not None:
             await background.stop((self._ready_task,))
         await self._grpc.set_ready(False)
+        await self._warming.stop()
+        self._warmer.dismiss()
         self._cache.dismiss()
         self._pubsub.dismiss()
+        until = asyncio.get_running_loop().time() + self._settings.drain_timeout.total_seconds()
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()
         await self._pubsub.stop()
         await self._rate_limits.stop()
+        await self._records.stop(until)
         await self._cache.stop()
+        await self._hot_keys.stop()
+        await self._origins.stop()
         await self._stats.stop()
         await asyncio.gather(*(store.stop() for store in self._stores))
+
+    async def _prepare(self, space: Namespace, deadline: float) -> None:
+        await self._cache.prepare(space, deadline)
+        self._records.prepare(space)
+
+    def _origins_health(self) -> list[OriginHealth]:
+        return self._records.with_problems(self._origins.health())
 
     async def _publish_readiness(self) -> None:
         ready = None
@@ -182,4 +227,5 @@ class App:
                 log.info("ready" if ready else "not ready")
             for store in self._stores:
                 _AVAILABLE.labels(store.role).set(store.available)
+            self._origins.report()
             await asyncio.sleep(READY_CHECK_S)

@@ -80,7 +80,7 @@ class Supervisor:
         await asyncio.gather(*(worker.spawn() for worker in self._workers))
         embedded = _embedded(self._loaded)
         if embedded is not None:  # while the workers are busy with their imports
-            self._valkey = EmbeddedValkey(embedded)
+            self._valkey = EmbeddedValkey(embedded, fsync_always=self._loaded.writes_behind)
             await self._valkey.start()
         await asyncio.gather(*(self._serve(worker) for worker in self._workers))
         self._tasks = [

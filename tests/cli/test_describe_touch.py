@@ -78,7 +78,7 @@ async def test_describe_tells_a_person_all_but_the_value(
     leased = await pantler("describe", namespace, "leased", address=server.address)
     assert leased.code == 1
     assert facts(leased.out.decode()) == {
-        "state": "not found: there is no record of it",
+        "state": "not found: nothing is known of it",
         "leased until": held.miss.lease.expire_time.ToJsonString(),
     }
 

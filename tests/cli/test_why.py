@@ -51,7 +51,7 @@ async def test_of_what_is_not_known_all_causes_are_told(
 ) -> None:
     done = await pantler("why", namespace, "k", address=server.address)
     assert done.code == 1
-    assert done.out.startswith(b"'k' is not found: there is no record of it. It was never set, or")
+    assert done.out.startswith(b"'k' is not found: nothing is known of it. It was never set (or")
     assert done.error == ""
 
 

@@ -15,10 +15,12 @@ import pytest
 from tests.docs.page import ROOT, blocks, run
 from tests.servers.cluster import ClusterGroup
 from tests.servers.pantler import PantlerServer
+from tests.servers.postgres import PostgresServer
 from tests.servers.sentinel import SERVICE, SentinelGroup
 from tests.servers.valkey import ValkeyServer
 
 README = (ROOT / "README.md").read_text()
+POSTGRES_URL = "postgresql://postgres@localhost:5432/postgres"
 
 
 def commands() -> list[list[str]]:
@@ -33,12 +35,20 @@ def starting_with(*words: str) -> list[list[str]]:
 
 def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     kinds = {tuple(command[:1]) for command in commands()}
-    assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",)}
-    assert len(starting_with("grpcurl")) == 12
-    assert len(starting_with(".venv/bin/pantler", "serve")) == 5
-    assert len(starting_with(".venv/bin/pantler")) == 5 + 7 + 1
+    assert kinds == {("make",), ("grpcurl",), (".venv/bin/pantler",), ("psql",)}
+    assert len(starting_with("grpcurl")) == 9 + 1
+    assert len(starting_with(".venv/bin/pantler", "serve")) == 5 + 1
+    assert len(starting_with(".venv/bin/pantler")) == 6 + 6 + 1 + 3
     targets = {command[1] for command in starting_with("make")}
     assert targets == {"serve", "test", "check", "help"}  # this run is of `make test`
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_row_of_a_table_stands_below_its_head(page: Path) -> None:
+    lines = ["", *page.read_text().splitlines(), ""]
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("|") and not before.startswith("|"):
+            assert after.startswith("| ---"), line
 
 
 async def test_the_line_of_python_in_leases_works(server: PantlerServer) -> None:
@@ -77,7 +87,8 @@ async def test_what_invalidation_shows_works(server: PantlerServer) -> None:
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
     values: dict[str, str] = {}  # what an answer gave, for the calls after it
     answers = []
-    for command in starting_with("grpcurl"):
+    *calls, _ = starting_with("grpcurl")  # the last is of records
+    for command in calls:
         for name, value in values.items():
             command = [word.replace(name, value) for word in command]
         answers.append(await run(command, server))
@@ -86,23 +97,14 @@ async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
             for name, value in re.findall(r'"(version|token)": "([^"]+)"', answers[-1])
         }
     listed, *others = answers
-    stored, found, changed, deleted, leased, filled, *tagged, allowed, ranked = map(
-        json.loads, others
-    )
+    stored, found, leased, filled, tagged, invalidated, allowed, ranked = map(json.loads, others)
     assert "pantler.v1.CacheService" in listed
     assert stored["outcome"] == "SET_OUTCOME_STORED"
     assert found["hit"]["entry"]["value"] == "QWRh"
-    assert changed["outcome"] == "SET_OUTCOME_STORED"
-    assert changed["version"] != stored["version"]
-    assert deleted == {"deleted": True}
     assert leased["miss"]["lease"]
     assert filled["outcome"] == "SET_OUTCOME_STORED"
-    assert tagged[0]["outcome"] == "SET_OUTCOME_STORED"
-    assert tagged[1] == {}
-    assert (tagged[2]["missReason"], tagged[2]["missCause"]) == (
-        "MISS_REASON_HIDDEN_BY_TAG",
-        "shop:7",
-    )
+    assert tagged["outcome"] == "SET_OUTCOME_STORED"
+    assert invalidated == {}
     assert allowed["allowed"]
     assert ranked["entries"] == [{"member": "ada", "score": 12.5, "rank": 1, "changed": True}]
 
@@ -112,17 +114,16 @@ async def test_the_command_line_works(server: PantlerServer) -> None:
     calls = [
         command
         for command in starting_with(".venv/bin/pantler")
-        if command[1] not in {"serve", "config"}
+        if command[1] not in {"serve", "config", "record", "backlog"}
     ]
-    await run(starting_with("grpcurl")[-1], server)  # it fills the board that is listed
+    await run(starting_with("grpcurl")[-2], server)  # it fills the board that is listed
     outputs = [await run(command, server) for command in calls]
     assert outputs[0].startswith("stored, version ")
     assert outputs[1] == "Ada"
-    assert outputs[2].startswith("state         found\n")
-    assert outputs[3] == "'team:7': invalidated\n"
-    assert outputs[4] == "42: deleted\n"
-    assert outputs[5] == "1\tada\t12.5\n"
-    assert "users" in outputs[6]
+    assert outputs[2] == "'team:7': invalidated\n"
+    assert outputs[3] == "42: deleted\n"
+    assert outputs[4] == "1\tada\t12.5\n"
+    assert "users" in outputs[5]
 
 
 @pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
@@ -144,7 +145,7 @@ async def test_the_ways_to_serve_work(
 ) -> None:
     """Each, with the addresses of servers that are there."""
     config = tmp_path / "pantler.yaml"
-    [yaml] = blocks("yaml", README)
+    yaml, _ = blocks("yaml", README)
     config.write_text(yaml.replace("localhost:6379", valkey.address))
     sentinels = f"{','.join(sentinel_group.addresses)}/{SERVICE}"
     there = {
@@ -155,15 +156,45 @@ async def test_the_ways_to_serve_work(
         "pantler.yaml": str(config),
     }
     ways = starting_with(".venv/bin/pantler", "serve")
-    assert len(ways) == 5
+    assert len(ways) == 5 + 1
     for way in ways:
+        if "records.yaml" in way:
+            continue  # test_records_are_written_and_read has it
         async with PantlerServer(*(there.get(word, word) for word in way[2:])) as server:
             await server.wait_for("ready")
 
 
+@pytest.mark.component("postgres")
+@pytest.mark.component("grpcurl")
+async def test_records_are_written_and_read_also_without_the_database(tmp_path: Path) -> None:
+    _, settings = blocks("yaml", README)
+    async with PostgresServer() as database:
+        config = tmp_path / "records.yaml"
+        config.write_text(settings.replace(POSTGRES_URL, database.url))
+        statements = [command[-1] for command in starting_with("psql")]
+        *tables, select = statements
+        for statement in tables:
+            await database.execute(statement)
+        async with PantlerServer(config=config, folder=tmp_path) as server:
+            names = ("record", "backlog")
+            for command in commands():
+                if command[0] == ".venv/bin/pantler" and command[1] in names:
+                    await run(command, server)
+            assert await database.execute(select) == [("42", "Ada", 36, "7", "/shop")]
+            get = starting_with("grpcurl")[-1]
+            ada = {"age": 36, "id": "42", "name": "Ada"}
+            assert json.loads(await run(get, server))["record"] == ada
+            await database.kill()
+            assert json.loads(await run(get, server))["record"] == ada
+            put = [".venv/bin/pantler", "record", "put", "visits", "8", "page=/cart"]
+            assert "queued" in await run(put, server)
+            read = [".venv/bin/pantler", "record", "get", "visits", "8"]
+            assert "/cart" in await run(read, server)
+
+
 def test_the_configuration_is_right(tmp_path: Path) -> None:
     config = tmp_path / "pantler.yaml"
-    [yaml] = blocks("yaml", README)
+    yaml, _ = blocks("yaml", README)
     config.write_text(yaml)
     [command] = starting_with(".venv/bin/pantler", "config")
     words = [str(config) if word == "pantler.yaml" else word for word in command[1:]]
@@ -181,12 +212,32 @@ def test_every_setting_is_documented() -> None:
     from pantler_server.core.channel_config import ChannelHistoryConfig, ChannelsConfig
     from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
     from pantler_server.core.event_config import EventRule
+    from pantler_server.core.origin_config import (
+        BreakerConfig,
+        GrpcOrigin,
+        HotKeysConfig,
+        OriginConfig,
+        SqlOrigin,
+        WarmConfig,
+        WriteBehindConfig,
+    )
     from pantler_server.core.rate_limit_config import RateLimitRule
 
     text = (ROOT / "docs/configuration.md").read_text()
     for name in (*Settings.model_fields, *NamespaceConfig.model_fields, *RedisConfig.model_fields):
         assert re.search(rf"[`.]{name}[`.]", text), name
-    for model in (BoardConfig, ChannelsConfig, ChannelHistoryConfig):
+    for model in (
+        BoardConfig,
+        BreakerConfig,
+        ChannelHistoryConfig,
+        ChannelsConfig,
+        GrpcOrigin,
+        HotKeysConfig,
+        OriginConfig,
+        SqlOrigin,
+        WarmConfig,
+        WriteBehindConfig,
+    ):
         for name in model.model_fields:
             assert re.search(rf"[`.]{name}[`.]", text), name
     events = (ROOT / "docs/events.md").read_text()

@@ -1,11 +1,13 @@
 """One body of tests over every way to run Redis: the same engines, on five real topologies. Those
-that are most like the others run test_cache.py at once, and all else with the slow tests."""
+that are most like the others run test_cache.py at once, and all else with the slow tests; so do
+records on a Cluster, which ask of it what entries do."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from pantler_server.core.config import EmbeddedRedis, RedisConfig, Settings
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.first_level import Level
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.geo.engine import GeoEngine
@@ -23,7 +26,11 @@ from pantler_server.store.embedded import EmbeddedValkey
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
 
+from tests.engines.behind import Worker, behind_space, worker_of
 from tests.engines.caller import Caller, value
+from tests.engines.draining import Interrupted
+from tests.engines.people import People
+from tests.engines.recording import Records, RecordsFactory
 from tests.servers.cluster import ClusterGroup
 from tests.servers.redis_7_0 import redis_7_0
 from tests.servers.sentinel import SERVICE, SentinelGroup
@@ -31,12 +38,24 @@ from tests.servers.valkey import ValkeyServer
 
 Deadline = Callable[[], float]
 LIKE_STANDALONE = {"embedded", "sentinel", "redis-7.0"}
+OF_RECORDS = {
+    "test_dead_writes.py",
+    "test_drain.py",
+    "test_drain_owners.py",
+    "test_durability.py",
+    "test_read_through.py",
+    "test_warm_start.py",
+    "test_warming.py",
+    "test_write_behind.py",
+    "test_write_through.py",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         topology = item.callspec.params.get("store") if hasattr(item, "callspec") else None
-        if topology in LIKE_STANDALONE and item.path.name != "test_cache.py":
+        is_like_standalone = topology in LIKE_STANDALONE and item.path.name != "test_cache.py"
+        if is_like_standalone or (topology == "cluster" and item.path.name in OF_RECORDS):
             item.add_marker(pytest.mark.slow)
 
 
@@ -122,7 +141,7 @@ def namespaces(store: Store, settings: Settings) -> NamespaceEngine:
 
 @pytest_asyncio.fixture(scope="session")
 async def engine(store: Store, stats: CacheStats) -> AsyncIterator[CacheEngine]:
-    running = CacheEngine(store, stats)
+    running = CacheEngine(store, stats, HotKeys(store))
     running.start()
     yield running
     await running.stop()
@@ -131,7 +150,7 @@ async def engine(store: Store, stats: CacheStats) -> AsyncIterator[CacheEngine]:
 @pytest_asyncio.fixture(scope="session")
 async def other_engine(store: Store, stats: CacheStats) -> AsyncIterator[CacheEngine]:
     """As another worker has it: it shares nothing with `engine` but Redis and its address."""
-    running = CacheEngine(store, stats)
+    running = CacheEngine(store, stats, HotKeys(store))
     running.start()
     yield running
     await running.stop()
@@ -249,6 +268,15 @@ async def near(nears: NearFactory) -> Near:
     return await nears.make()
 
 
+@pytest_asyncio.fixture
+async def origin(tmp_path: Path) -> AsyncIterator[People]:
+    """An empty table of people."""
+    opened = People(tmp_path / "people.db")
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
 @pytest.fixture(scope="session")
 def rate_limit_settings() -> Settings:
     return Settings.model_validate(
@@ -296,3 +324,60 @@ def counters(store: Store) -> CounterEngine:
 def other_counters(store: Store) -> CounterEngine:
     """As another worker has it."""
     return CounterEngine(store)
+
+
+@pytest_asyncio.fixture
+async def make_records(
+    store: Store,
+    engine: CacheEngine,
+    other_engine: CacheEngine,
+    namespaces: NamespaceEngine,
+    deadline: Deadline,
+    tmp_path: Path,
+) -> AsyncIterator[RecordsFactory]:
+    async def space() -> Namespace:
+        return await namespaces.resolve(f"test{next(_numbers)}", deadline())
+
+    factory = RecordsFactory(engine, other_engine, store, space, tmp_path)
+    yield factory
+    await factory.stop()
+
+
+@pytest_asyncio.fixture
+async def records(make_records: RecordsFactory) -> Records:
+    return await make_records()
+
+
+@pytest_asyncio.fixture
+async def others(make_records: RecordsFactory, records: Records) -> Records:
+    """Another worker's, of the same table."""
+    return await make_records(beside=records)
+
+
+@pytest_asyncio.fixture
+async def interrupted(origin: People) -> AsyncIterator[Interrupted]:
+    """Another connection to the table of `origin`."""
+    opened = Interrupted(origin.file)
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+@pytest_asyncio.fixture
+async def worker(
+    store: Store, namespaces: NamespaceEngine, interrupted: Interrupted
+) -> AsyncIterator[Worker]:
+    """It drains when it is told to."""
+    space = await behind_space(namespaces)
+    async with worker_of(store, space, interrupted) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def idle(
+    store: Store, namespaces: NamespaceEngine, interrupted: Interrupted
+) -> AsyncIterator[Worker]:
+    """In a namespace of one partition, whose drain the test runs itself."""
+    space = await behind_space(namespaces, whole=True, batch_size=10)
+    async with worker_of(store, space, interrupted, drains=False) as running:
+        yield running

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
@@ -64,7 +65,7 @@ class Worker:
     async def start(cls, url: str) -> "Worker":
         store = open_store("cache", RedisConfig(url=url), None)
         await store.start()
-        engine = CacheEngine(store, CacheStats(store))
+        engine = CacheEngine(store, CacheStats(store), HotKeys(store))
         engine.start()
         return cls(store, engine)
 

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from pantler_server.core.errors import LeaseLost
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Condition, Hit, LeaseAsk, Miss
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.cache.waiting import POLL_S
@@ -193,7 +194,8 @@ async def test_leases_expire(one: Caller, store: Store) -> None:
 @pytest_asyncio.fixture
 async def deaf(store: Store, one: Caller) -> AsyncIterator[Caller]:
     """A caller of a worker that no message reaches."""
-    engine = CacheEngine(store, CacheStats(store))  # not started: it follows no channel
+    # Not started: it follows no channel.
+    engine = CacheEngine(store, CacheStats(store), HotKeys(store))
     yield Caller(engine, one.space)
     await engine.stop()
 
@@ -269,7 +271,7 @@ async def test_calls_of_one_holder_get_its_lease_together(one: Caller) -> None:
 
 
 async def test_who_is_dismissed_gets_the_miss_that_it_saw(one: Caller, store: Store) -> None:
-    engine = CacheEngine(store, CacheStats(store))
+    engine = CacheEngine(store, CacheStats(store), HotKeys(store))
     engine.start()
     leaving = Caller(engine, one.space)
     await one.ask("k")
@@ -362,7 +364,7 @@ async def test_after_a_failed_fetch_the_stale_value_serves_and_nobody_else_is_se
     tolerant = [await waiting(guarded, "k", accept_stale=True) for _ in range(3)]
     strict = await waiting(guarded, "k")
     await guarded.release("k", token, failed=True)
-    async with asyncio.timeout(READ_S):
+    async with asyncio.timeout(5 * READ_S):
         found = [await task for task in tolerant]
         found += [await guarded.ask("k", accept_stale=True, wait_ms=wait) for wait in (0, 4_000)]
         found.append(await guarded.get("k", accept_stale=True))
@@ -370,7 +372,7 @@ async def test_after_a_failed_fetch_the_stale_value_serves_and_nobody_else_is_se
         assert isinstance(each, Hit)
         assert (each.value, each.stale, each.lease) == (b"old", True, None)
     assert isinstance(await guarded.get("k"), Miss)
-    async with asyncio.timeout(READ_S):
+    async with asyncio.timeout(5 * READ_S):
         token = granted(await strict)  # the stale value is nothing to it
     assert await guarded.fill("k", token, b"new") is STORED
     assert value(await guarded.get("k")) == b"new"

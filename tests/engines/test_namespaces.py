@@ -2,7 +2,7 @@
 
 import pytest
 from pantler_server.core.config import Settings
-from pantler_server.core.errors import NamespaceUnknown, TooManyNamespaces
+from pantler_server.core.errors import NamespaceUnknown, NoOrigin, TooManyNamespaces
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.store import Store
 
@@ -29,6 +29,20 @@ async def test_a_strict_server_knows_only_its_configuration(
     assert (await strict.resolve("users", deadline())).configured
     with pytest.raises(NamespaceUnknown, match="userz"):
         await strict.resolve("userz", deadline())
+
+
+async def test_a_use_of_records_creates_no_namespace_without_an_origin(
+    store: Store, deadline: Deadline
+) -> None:
+    table = {"sql": {"url": "sqlite:////tmp/app.db", "table": "users"}}
+    settings = Settings.model_validate({"namespaces": {"recorded": {"origin": table}}})
+    engine = NamespaceEngine(store, store, settings)
+    await engine.resolve("recorded", deadline(), for_records=True)
+    with pytest.raises(NoOrigin):
+        await engine.resolve("recorderd", deadline(), for_records=True)
+    names = {one.name for one in await engine.list(deadline())}
+    assert "recorded" in names
+    assert "recorderd" not in names
 
 
 async def test_one_namespace_too_many_is_refused(store: Store, deadline: Deadline) -> None:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.cache.watch import engine as watch_engine
 from pantler_server.engines.cache.watch import feed
@@ -61,7 +62,10 @@ async def workers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         await store.start()
         ending.push_async_callback(store.stop)
         stats = CacheStats(store)
-        engines = CacheEngine(store, stats), CacheEngine(store, stats)
+        engines = (
+            CacheEngine(store, stats, HotKeys(store)),
+            CacheEngine(store, stats, HotKeys(store)),
+        )
         for engine in engines:
             engine.start()
             ending.push_async_callback(engine.stop)

@@ -16,6 +16,7 @@ from pantler_server.core.errors import InvalidFields, ShuttingDown
 from pantler_server.core.namespace import Partition
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.model import Hit
 from pantler_server.engines.cache.stats import CacheStats
@@ -295,7 +296,7 @@ async def test_what_is_forgotten_is_a_gap_at_a_resume(
     await one.delete(KEY)
     await one.delete(KEY)
     await lose(store, one)
-    fresh = CacheEngine(store, stats)  # which has not read it meanwhile
+    fresh = CacheEngine(store, stats, HotKeys(store))  # which has not read it meanwhile
     fresh.start()
     try:
         async with watching(replace(one, engine=fresh), resume=seen.token) as again:
@@ -597,7 +598,7 @@ def test_no_bytes_make_reading_a_token_fail() -> None:
 async def test_watches_end_when_their_worker_does(
     store: Store, stats: CacheStats, one: Caller
 ) -> None:
-    leaving = CacheEngine(store, stats)
+    leaving = CacheEngine(store, stats, HotKeys(store))
     leaving.start()
     caller = replace(one, engine=leaving)
     async with watching(caller) as seen:

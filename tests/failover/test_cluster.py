@@ -8,6 +8,7 @@ from pantler.v1 import cache_pb2, cache_pb2_grpc
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Hit, Miss, NewEntry
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
@@ -52,7 +53,7 @@ async def test_calls_follow_a_slot_that_moves() -> None:
     async with ClusterGroup() as group:
         store = await _open(group)
         namespaces = NamespaceEngine(store, store, Settings())
-        engine = CacheEngine(store, CacheStats(store))
+        engine = CacheEngine(store, CacheStats(store), HotKeys(store))
         space = await namespaces.resolve("moving", _soon())
         partition, _ = keys.place(space, "k")
         target = next(one for one in group.primaries if one is not group.owner(partition.slot))

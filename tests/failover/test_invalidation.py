@@ -251,6 +251,7 @@ async def test_hide_all_hides_all_once() -> None:
         await until_read(other)
         assert value(await other.get("k")) is None
         await other.set("k", b"new")
+        await until_read(one)
         assert value(await one.get("k")) == b"new", "it was hidden once, not by each worker"
         async with caller_of(namespace={"on_failover": "hide_all"}, url=redis.url) as (late, _):
             assert value(await late.get("k")) == b"new"

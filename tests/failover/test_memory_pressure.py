@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from pantler_server.core.board_config import BoardConfig
@@ -12,7 +13,9 @@ from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
 from pantler_server.core.errors import StoreOutOfMemory
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import NewEntry
+from pantler_server.engines.cache.record.model import Found, Source
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.counter.model import MAX_VALUE, Increment
@@ -24,6 +27,8 @@ from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
 from pantler_server.store.store import Store
 
+from tests.engines.behind import soon, worker_on
+from tests.engines.people import People
 from tests.servers.valkey import ValkeyServer
 
 MEMBERS = 1_000
@@ -75,7 +80,7 @@ async def test_boards_places_and_counters_survive_while_entries_are_evicted() ->
         there = [(f"p{number}", Point(number / 10, 0)) for number in range(MEMBERS)]
         await places.add(space, "places", there, worker.deadline)
 
-        cache = CacheEngine(store, CacheStats(store))
+        cache = CacheEngine(store, CacheStats(store), HotKeys(store))
         cache.start()
         for batch in range(12):
             fillers = [NewEntry(f"filler{batch}-{index}", b"x" * 1_000) for index in range(1_000)]
@@ -92,6 +97,36 @@ async def test_boards_places_and_counters_survive_while_entries_are_evicted() ->
         assert abs(seen - COUNTERS) < 0.05 * COUNTERS
         found = await places.positions(space, "places", ["p0", "p999"], worker.deadline)
         assert None not in found
+
+
+async def test_records_are_read_while_redis_is_full_and_not_cached(tmp_path: Path) -> None:
+    origin = People(tmp_path / "people.db")
+    await origin.start()
+    names = [f"p{number}" for number in range(4)]
+    origin.execute("INSERT INTO people (id) VALUES ('p0'), ('p1'), ('p2'), ('p3')")
+    async with (
+        ValkeyServer("--maxmemory-policy", "noeviction") as redis,
+        worker_on(origin, {"url": redis.url}) as worker,
+    ):
+        await worker.read("p0")
+        await redis.execute("CONFIG", "SET", "maxmemory", 1)
+        assert (await worker.read("p0")).source is Source.CACHE
+        for _ in range(2):
+            found = await worker.read("p1")
+            assert (b"p1" in found.value, found.source, found.version) == (True, Source.ORIGIN, 0)
+        loads = origin.loads
+        batch = await worker.reads.get_many(worker.space, origin, [*names, "none"], soon())
+        assert [isinstance(one, Found) and one.source for one in batch] == [
+            Source.CACHE,
+            *[Source.ORIGIN] * 4,
+        ]
+        assert origin.loads == loads + 1, "one query for all that are not cached"
+        loads = origin.loads
+        await asyncio.gather(*(worker.read("p2") for _ in range(100)))
+        assert origin.loads <= loads + 2, "one at a time"
+        await redis.execute("CONFIG", "SET", "maxmemory", 0)
+        assert (await worker.read("p1")).version, "it is cached again"
+    await origin.stop()
 
 
 async def test_what_a_full_redis_refuses_is_not_done_in_part() -> None:

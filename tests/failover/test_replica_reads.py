@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Hit, Miss, NewEntry
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
@@ -42,7 +43,7 @@ async def test_replicas_answer_reads_of_a_namespace_that_allows_it(
     store = open_store("cache", config, None)
     await store.start()
     namespaces = NamespaceEngine(store, store, settings)
-    engine = CacheEngine(store, CacheStats(store))
+    engine = CacheEngine(store, CacheStats(store), HotKeys(store))
     near, far = [await namespaces.resolve(name, _soon()) for name in ("near", "far")]
     for space in (near, far):
         await engine.set(space, NewEntry("k", b"v"), _soon())
@@ -67,7 +68,7 @@ async def test_a_replica_that_is_behind_misleads_no_lease_and_no_fill() -> None:
         await store.start()
         settings = Settings.model_validate({"namespaces": {"near": {"replica_reads": True}}})
         space = await NamespaceEngine(store, store, settings).resolve("near", _soon())
-        near = Caller(CacheEngine(store, CacheStats(store)), space)
+        near = Caller(CacheEngine(store, CacheStats(store), HotKeys(store)), space)
         primary = await group.primary()
         [replica] = [one for one in group.servers if one is not primary]
         async with asyncio.timeout(10):

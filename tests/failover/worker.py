@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pantler_server.core.config import RedisConfig, Settings
 from pantler_server.core.errors import StoreUnavailable
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
@@ -24,7 +25,7 @@ async def caller_of(
     """A worker's engine over a Redis, in the namespace `failover`, so configured."""
     store = open_store("cache", RedisConfig.model_validate(config), None)
     await store.start()
-    engine = CacheEngine(store, CacheStats(store))
+    engine = CacheEngine(store, CacheStats(store), HotKeys(store))
     engine.start()
     deadline = asyncio.get_running_loop().time() + 5
     settings = Settings.model_validate({"namespace_defaults": namespace or {}})

@@ -12,7 +12,7 @@ from typing import Any, Self
 import psutil
 from pantler_server.store.embedded import die_with_parent
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0  # of a busy machine; else it takes two
 STOP_TIMEOUT_S = 30.0
 
 
@@ -104,6 +104,13 @@ class PantlerServer:
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """kill -9 of the supervisor; its workers notice. `wait_for_exit` waits for them too."""
+        assert self._process is not None
+        self._process.kill()
+        while self._process.returncode is None:
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -1,4 +1,4 @@
-"""A primary and a replica under three Sentinels, all real."""
+"""A primary and its replicas under three Sentinels, all real."""
 
 import asyncio
 from pathlib import Path
@@ -38,17 +38,16 @@ class SentinelServer(ValkeyServer):
 
 
 class SentinelGroup:
-    """Ready when a failover could succeed at once: all Sentinels know each other and the
-    replica."""
+    """Ready when a failover could succeed at once: all Sentinels know each other and all
+    replicas."""
 
-    def __init__(self, binary: Path | None = None) -> None:
+    def __init__(self, binary: Path | None = None, *, replicas: int = 1) -> None:
         # It is the primary that delays a sync, by 5 s unless told, and each of them may become it.
         at_once = ("--repl-diskless-sync-delay", "0")
         self.servers = [ValkeyServer(*at_once, binary=binary)]
         first = self.servers[0].port
-        self.servers.append(
-            ValkeyServer(*at_once, "--replicaof", f"127.0.0.1 {first}", binary=binary)
-        )
+        follows = ("--replicaof", f"127.0.0.1 {first}")
+        self.servers += [ValkeyServer(*at_once, *follows, binary=binary) for _ in range(replicas)]
         self.sentinels = [SentinelServer(first, binary) for _ in range(3)]
 
     @property
@@ -101,9 +100,10 @@ class SentinelGroup:
         expected = (len(self.sentinels) - 1, len(self.servers) - 1, "master")
         if (others, replicas, state["flags"]) != expected:
             return False
-        [replica] = await sentinel.execute("SENTINEL", "REPLICAS", SERVICE)
-        fields = _text(replica)
-        return fields["master-link-status"] == "ok" and fields["flags"] == "slave"
+        known = map(_text, await sentinel.execute("SENTINEL", "REPLICAS", SERVICE))
+        return all(
+            fields["master-link-status"] == "ok" and fields["flags"] == "slave" for fields in known
+        )
 
 
 async def _master_state(sentinel: SentinelServer) -> dict[str, str]:

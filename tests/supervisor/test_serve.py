@@ -253,7 +253,7 @@ def test_a_wrong_configuration_is_a_line_for_each_problem(tmp_path: Path) -> Non
     code, error = failed_start("--config", str(config))
     assert code == 2
     assert error == [
-        f"pantler: {config}:1: workers: Input should be greater than or equal to 1 (it is 0)",
+        f"pantler: {config}:1: workers: must be at least 1 (it is 0)",
         f"pantler: {config}:4: namespaces.users.tll: there is no such setting",
     ]
 

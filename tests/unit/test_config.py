@@ -7,6 +7,7 @@ from pantler_server.core.config import Settings, Topology
 from pantler_server.core.config_file import load_settings
 from pantler_server.core.duration import parse_duration
 from pantler_server.core.errors import ConfigInvalid
+from pantler_server.core.origin_config import WarmConfig
 
 
 @pytest.fixture
@@ -92,6 +93,37 @@ def test_every_problem_is_said_with_its_line(problems) -> None:  # type: ignore[
     assert problems("workers: many\nlog:\n  level: loud\nnamespaces:\n  users: {ttl: 5}\n") == [
         f"1: workers: {not_a_number} (it is 'many')",
         "3: log.level: Input should be 'debug', 'info', 'warning' or 'error' (it is 'loud')",
+    ]
+
+
+TABLE = "origin: {sql: {url: 'sqlite:////tmp/a.db', table: a}}"
+
+
+def test_what_is_wrong_with_records_is_said_with_its_line(problems) -> None:  # type: ignore[no-untyped-def]
+    assert problems(
+        "namespaces:\n"
+        "  a:\n"
+        f"    {TABLE}\n"
+        "    write_behind: {batch_size: 1000000, interval: 2h}\n"
+        "    hot_keys: {sample_ratio: 0}\n"
+        "    warm: {source: query, query: 'DELETE FROM t'}\n"
+    ) == [
+        "4: namespaces.a.write_behind.interval: must be at most 1 hour (it is 2h)",
+        "4: namespaces.a.write_behind.batch_size: must be at most 10000 (it is 1000000)",
+        "6: namespaces.a.warm.query: must be a SELECT: begin with SELECT, WITH, VALUES or TABLE",
+        "5: namespaces.a.hot_keys.sample_ratio: must be more than 0.0 (it is 0)",
+    ]
+    for query in (" select id FROM a", "WITH b AS (SELECT 1) TABLE b", "VALUES (1)", "TABLE a"):
+        WarmConfig.model_validate({"source": "query", "query": query})
+
+
+def test_what_needs_an_origin_is_said_with_its_line(problems) -> None:  # type: ignore[no-untyped-def]
+    assert problems("namespaces:\n  a:\n    writes: behind\n    warm: {at_start: true}\n") == [
+        "3: namespaces.a.writes: is behind, but there is no origin to write to",
+        "4: namespaces.a.warm: has no origin to load from",
+    ]
+    assert problems("namespace_defaults: {writes: behind}\n") == [
+        "1: namespace_defaults.writes: is behind, but there is no origin to write to"
     ]
 
 

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pantler.v1 import admin_pb2, admin_pb2_grpc, cache_pb2, cache_pb2_grpc
 
 from tests.servers.pantler import PantlerServer
+from tests.wire.test_cache_service import violations
 
 
 @pytest.fixture
@@ -87,3 +88,28 @@ async def test_the_side_port_says_live_ready_and_metrics(
                 await asyncio.sleep(0.1)
     assert 'pantler_rpc_seconds_count{code="OK",method="pantler.v1.CacheService/Set"}' in text
     assert 'pantler_redis_available{role="cache"} 1.0' in text
+
+
+async def test_the_keys_that_were_read_most_are_listed(hot_server: PantlerServer) -> None:
+    async with grpc.aio.insecure_channel(hot_server.address) as opened:
+        stub: Any = admin_pb2_grpc.AdminServiceStub(opened)
+        found = await stub.ListHotKeys(admin_pb2.ListHotKeysRequest(namespace="busy"))
+        assert [(one.key, one.hot) for one in found.keys] == [
+            ("[hot]", True),
+            ("warm", False),
+            ("rare", False),
+        ]
+        hottest = found.keys[0].reads_per_second
+        assert 200 / 300 <= hottest <= 200 / 60
+        assert hottest / found.keys[1].reads_per_second == pytest.approx(10)
+        first = await stub.ListHotKeys(admin_pb2.ListHotKeysRequest(namespace="busy", limit=1))
+        assert [one.key for one in first.keys] == ["[hot]"]
+        most = admin_pb2.ListHotKeysRequest(namespace="unread", limit=1000)
+        assert not (await stub.ListHotKeys(most)).keys
+
+
+async def test_a_list_of_hot_keys_is_not_longer_than_1000(admin: Any) -> None:
+    request = admin_pb2.ListHotKeysRequest(namespace="n", limit=1001)
+    assert await violations(admin.ListHotKeys(request)) == {"limit": "must be 1 to 1000"}
+    unnamed = admin_pb2.ListHotKeysRequest()
+    assert (await violations(admin.ListHotKeys(unnamed))).keys() == {"namespace"}

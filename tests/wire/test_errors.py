@@ -21,6 +21,16 @@ EXAMPLES: list[errors.ServiceError] = [
     errors.NoHistory("users"),
     errors.SlotNotHeld("slot"),
     errors.NotReplicated(2, 1),
+    errors.NoOrigin("users"),
+    errors.HasOrigin("users"),
+    errors.RecordExists("k"),
+    errors.RecordMissing("k"),
+    errors.RecordChanged("k"),
+    errors.WriteRefused("a rule forbids it", "users"),
+    errors.WriteBacklogFull("users", 10),
+    errors.OriginNotReady("users", "table users does not exist"),
+    errors.OriginUnavailable("away", "users"),
+    errors.OriginOutcomeUnknown("users"),
     errors.ResponseTooLarge(2, 1),
     errors.ConfigInvalid([errors.ConfigProblem("f.yaml:1", "ttl", "must be more")]),
     errors.DeadlinePassed("too late"),
@@ -55,7 +65,8 @@ def test_every_error_has_a_code_a_reason_and_its_details(error: errors.ServiceEr
     assert errors_pb2.ErrorReason.Value(info.reason) > 0
     kinds = {detail.type_url.rpartition(".")[2] for detail in status.details}
     assert "RequestInfo" in kinds
-    assert ("RetryInfo" in kinds) == (status.code == code_pb2.UNAVAILABLE)
+    comes_back = isinstance(error, errors.WriteBacklogFull) or status.code == code_pb2.UNAVAILABLE
+    assert ("RetryInfo" in kinds) == comes_back
     assert ("BadRequest" in kinds) == (status.code == code_pb2.INVALID_ARGUMENT)
     assert ("PreconditionFailure" in kinds) == (status.code == code_pb2.FAILED_PRECONDITION)
 

@@ -28,9 +28,14 @@ if TYPE_CHECKING:
         PantlerError,
         PartialFailure,
         RateLimited,
+        RecordChanged,
+        RecordExists,
+        RecordMissing,
         ResourceExhausted,
         SlotNotHeld,
         Unavailable,
+        WriteBacklogFull,
+        WriteRefused,
         WrongKind,
     )
     from pantler.geo_model import NearbyLocation, Point
@@ -53,6 +58,7 @@ if TYPE_CHECKING:
         Dependent,
         Description,
         Entry,
+        HotKey,
         InvalidatedKeys,
         InvalidationEvent,
         PatternProgress,
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
         RuleOutcome,
         SetResult,
         TaggedKey,
+        WarmProgress,
         WatchMessage,
     )
     from pantler.rate_limit_model import (
@@ -69,6 +76,15 @@ if TYPE_CHECKING:
         RateLimitRule,
         RefundResult,
     )
+    from pantler.record_model import (
+        DeadWrite,
+        DeleteResult,
+        FlushResult,
+        PutResult,
+        Record,
+        WriteBacklog,
+    )
+    from pantler.warming import Warming
     from pantler.watch import InvalidationWatch
 
 __all__ = [
@@ -84,13 +100,17 @@ __all__ = [
     "ChannelMessage",
     "ChannelSubscription",
     "CounterResult",
+    "DeadWrite",
     "DeadlineExceeded",
     "Decision",
+    "DeleteResult",
     "Dependent",
     "Description",
     "Entry",
     "FailedPrecondition",
     "FieldViolation",
+    "FlushResult",
+    "HotKey",
     "InternalError",
     "InvalidArgument",
     "InvalidatedKeys",
@@ -108,9 +128,14 @@ __all__ = [
     "PatternProgress",
     "Point",
     "PublishedEvent",
+    "PutResult",
     "RateLimitCheck",
     "RateLimitRule",
     "RateLimited",
+    "Record",
+    "RecordChanged",
+    "RecordExists",
+    "RecordMissing",
     "RefundResult",
     "ResourceExhausted",
     "RuleOutcome",
@@ -122,7 +147,12 @@ __all__ = [
     "SubmittedScores",
     "TaggedKey",
     "Unavailable",
+    "WarmProgress",
+    "Warming",
     "WatchMessage",
+    "WriteBacklog",
+    "WriteBacklogFull",
+    "WriteRefused",
     "WrongKind",
 ]
 
@@ -138,10 +168,14 @@ _MODULES = {
     "ChannelMessage": "model",
     "ChannelSubscription": "channel_subscription",
     "CounterResult": "counter_model",
+    "DeadWrite": "record_model",
     "Decision": "rate_limit_model",
+    "DeleteResult": "record_model",
     "Dependent": "model",
     "Description": "model",
     "Entry": "model",
+    "FlushResult": "record_model",
+    "HotKey": "model",
     "InvalidatedKeys": "model",
     "InvalidationEvent": "model",
     "InvalidationWatch": "watch",
@@ -151,8 +185,10 @@ _MODULES = {
     "PatternProgress": "model",
     "Point": "geo_model",
     "PublishedEvent": "model",
+    "PutResult": "record_model",
     "RateLimitCheck": "rate_limit_model",
     "RateLimitRule": "rate_limit_model",
+    "Record": "record_model",
     "RefundResult": "rate_limit_model",
     "RuleOutcome": "model",
     "ScoreEntry": "leaderboard_model",
@@ -161,7 +197,10 @@ _MODULES = {
     "SubmittedScore": "leaderboard_model",
     "SubmittedScores": "leaderboard_model",
     "TaggedKey": "model",
+    "WarmProgress": "model",
+    "Warming": "warming",
     "WatchMessage": "model",
+    "WriteBacklog": "record_model",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pantler.admin import AdminCalls
 from pantler.batch import in_parts, listed, several
 from pantler.channels import ChannelCalls
 from pantler.counter import CounterCalls
@@ -17,6 +18,7 @@ from pantler.leaderboard import LeaderboardCalls
 from pantler.leased_fetch import LeasedFetch
 from pantler.model import Description, Entry, SetResult
 from pantler.rate_limit import RateLimitCalls
+from pantler.records import RecordCalls
 from pantler.tags import TagCalls
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
@@ -29,6 +31,8 @@ class AsyncClient(
     GeoCalls,
     CounterCalls,
     ChannelCalls,
+    RecordCalls,
+    AdminCalls,
 ):
     """A connection to a Pantler, for the event loop that first uses it.
 

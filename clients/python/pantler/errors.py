@@ -3,12 +3,17 @@
     PantlerError
     ├── InvalidArgument       fields are out of range: correct the call
     ├── NotFound              a rate limit rule, or a strict namespace or board, is not configured
+    │   └── RecordMissing     an UPDATE of a record that is not there
     ├── FailedPrecondition    the server's state does not allow the call: an operator corrects it
+    │   ├── WriteRefused      … because the origin does not take the write
     │   ├── WrongKind         … because data that Pantler did not write stands in the key's place
     │   └── CascadeTooWide    … because too much depends on a key: what is nearest was invalidated
     ├── LeaseLost             a lease is over: its holder may stop fetching
+    ├── RecordExists          an INSERT of a record that is there
+    ├── RecordChanged         others kept writing the record: try again
     ├── SlotNotHeld           a slot has expired, was released, or its subject was reset
     ├── ResourceExhausted     Redis or the server is full, or the answer is too large
+    │   └── WriteBacklogFull  … with writes that wait for the origin: come back after `retry_after`
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
     │   ├── OutcomeUnknown    … and whether a write took effect is unknown
     │   └── NotReplicated     … as too few replicas have an invalidation, which did take effect
@@ -80,6 +85,10 @@ class NotFound(PantlerError):
     server, or the namespace, is strict. Add it, or correct its name."""
 
 
+class RecordMissing(NotFound):
+    """An UPDATE of a record that is not there. Insert it."""
+
+
 class FailedPrecondition(PantlerError):
     """The server's state does not allow the call: its configuration is wrong, say. Nothing was
     changed, and trying again does not help before an operator has corrected it."""
@@ -106,8 +115,29 @@ class SlotNotHeld(PantlerError):
     hold it: stop what it was for, or acquire another."""
 
 
+class WriteRefused(FailedPrecondition):
+    """The origin does not take the write: a rule of its table forbids it, or the namespace is read
+    only. Nothing was changed; correct the write."""
+
+
+class RecordExists(PantlerError):
+    """An INSERT of a record that is there. Update it, or take another key."""
+
+
+class RecordChanged(PantlerError):
+    """The record was written by others again and again while this write was made ready. Nothing was
+    done: try again."""
+
+
 class ResourceExhausted(PantlerError):
     """Redis or the server is full, or the answer would be too large. Ask for less, or give more."""
+
+
+class WriteBacklogFull(ResourceExhausted):
+    """As many writes wait for the origin as may; nothing was done. Try again after
+    `retry_after`."""
+
+    retry_after: timedelta = timedelta(0)
 
 
 class Unavailable(PantlerError):
@@ -169,6 +199,16 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_BOARD_UNKNOWN": NotFound,
     "ERROR_REASON_NO_HISTORY": FailedPrecondition,
     "ERROR_REASON_SLOT_NOT_HELD": SlotNotHeld,
+    "ERROR_REASON_NO_ORIGIN": FailedPrecondition,
+    "ERROR_REASON_HAS_ORIGIN": FailedPrecondition,
+    "ERROR_REASON_RECORD_EXISTS": RecordExists,
+    "ERROR_REASON_RECORD_MISSING": RecordMissing,
+    "ERROR_REASON_RECORD_CHANGED": RecordChanged,
+    "ERROR_REASON_WRITE_REFUSED": WriteRefused,
+    "ERROR_REASON_WRITE_BACKLOG_FULL": WriteBacklogFull,
+    "ERROR_REASON_ORIGIN_NOT_READY": FailedPrecondition,
+    "ERROR_REASON_ORIGIN_UNAVAILABLE": Unavailable,
+    "ERROR_REASON_ORIGIN_OUTCOME_UNKNOWN": OutcomeUnknown,
     "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
     "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,
     "ERROR_REASON_RESPONSE_TOO_LARGE": ResourceExhausted,
@@ -249,7 +289,7 @@ def from_status(status: status_pb2.Status) -> PantlerError:
     )
     if isinstance(error, InvalidArgument):
         error.violations = tuple(_violations(bad.field_violations))
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | WriteBacklogFull):
         error.retry_after = retry.retry_delay.ToTimedelta()
     return error
 

@@ -111,6 +111,36 @@ class InvalidatedKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class HotKey:
+    """One of the keys of a namespace that were read most."""
+
+    key: str
+    reads_per_second: float
+    """About how many it had in the last 5 minutes, of all callers."""
+    hot: bool
+    """Whether that is enough for it to be treated as the namespace's `hot_keys` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmProgress:
+    """How far a `warm` is. Counts go on from those of the resume token that it began with."""
+
+    seen: int
+    """How many keys were looked at."""
+    loaded: int
+    """Of these, those that were loaded, also as a record that there is none of; the others were
+    cached."""
+    failed: int
+    """Of these, those whose load failed; they are loaded when they are first read."""
+    total: int | None
+    """How many there are in all; None where only the system of record could tell."""
+    resume_token: str
+    """With it another warming of the same keys goes on from here."""
+    done: bool
+    """Whether this was all."""
+
+
+@dataclass(frozen=True, slots=True)
 class PatternProgress:
     """How far an `invalidate_pattern` is."""
 

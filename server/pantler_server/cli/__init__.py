@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pantler_server.cli.admin import namespaces, ping
+from pantler_server.cli.backlog import backlog, dead_app
 from pantler_server.cli.board import board_app
 from pantler_server.cli.cache import delete, get, set_
 from pantler_server.cli.channel import publish, subscribe
@@ -17,10 +18,13 @@ from pantler_server.cli.depend import depend, dependents
 from pantler_server.cli.entry import describe, touch
 from pantler_server.cli.event import event
 from pantler_server.cli.geo import geo_app
+from pantler_server.cli.hot import hot
 from pantler_server.cli.invalidate import invalidate_app
 from pantler_server.cli.limit import limit_app
+from pantler_server.cli.record import record_app
 from pantler_server.cli.serve import serve
 from pantler_server.cli.tag import tag_app
+from pantler_server.cli.warm import warm
 from pantler_server.cli.watch import watch
 from pantler_server.cli.why import why
 
@@ -80,8 +84,13 @@ app.add_typer(board_app, name="board")
 app.add_typer(geo_app, name="geo")
 app.add_typer(counter_app, name="counter")
 app.add_typer(unique_app, name="unique")
+app.add_typer(record_app, name="record")
+app.command()(backlog)
+app.add_typer(dead_app, name="dead")
 app.command()(ping)
 app.command()(namespaces)
+app.command()(hot)
+app.command()(warm)
 app.add_typer(config_app, name="config")
 
 

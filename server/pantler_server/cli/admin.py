@@ -46,6 +46,10 @@ def ping(
         print(f"{address} {state}, Pantler {health.server_version}, {took_ms:.1f} ms")
         for store in health.stores:
             print(f"  redis ({store.role}): {_store(store)}")
+        for origin in health.origins:
+            print(f"  origin of {origin.namespace}: {_origin(origin)}")
+        for namespace in health.warming:
+            print(f"  being warmed before it is ready: {namespace}")
     if not health.ready:
         raise typer.Exit(ExitCode.UNAVAILABLE)
 
@@ -90,3 +94,8 @@ def _store(store: "admin_pb2.StoreHealth") -> str:
     state = "available" if store.available else "not available"
     parts = [f"{store.topology}, {state}", *store.primaries]
     return "; ".join([*parts, store.detail] if store.detail else parts)
+
+
+def _origin(origin: "admin_pb2.OriginHealth") -> str:
+    state = "available" if origin.available else "not available"
+    return f"{state}; {origin.detail}" if origin.detail else state

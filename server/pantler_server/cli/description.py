@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from pantler.v1 import cache_pb2
 
 _BECAUSE = {
-    "UNKNOWN": "there is no record of it",
+    "UNKNOWN": "nothing is known of it",
+    "NO_RECORD": "the origin has no record of it",
     "EXPIRED": "it expired",
     "DELETED": "it was deleted",
     "HIDDEN_BY_KEY": "its key was invalidated",

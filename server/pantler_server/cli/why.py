@@ -29,7 +29,9 @@ def why(
     It may have expired, or have been deleted or invalidated: then it is said when, and by which tag
     or key, as far as that is known. `pantler describe` tells everything about the entry.
 
-    The exit code is 0 if `pantler get` finds the entry, else 1.
+    Of a namespace with an origin it tells about the cached copy: reads load what is not cached.
+
+    The exit code is 0 if the entry is found, else 1.
     """
     document = as_json(described(namespace, key, address, timeout))
     told = f"{key!r} {_explanation(document)}"
@@ -54,7 +56,8 @@ def _explanation(document: dict[str, Any]) -> str:
         return f"is stale: {reason} Only programs that accept stale entries are given it."
     if document["miss_reason"] == "UNKNOWN":
         return (
-            f"is not found: {reason} It was never set, or it expired, was evicted, matched a "
-            "pattern that was invalidated, or was deleted or invalidated over a minute ago."
+            f"is not found: {reason} It was never set (or loaded, if the namespace has an origin), "
+            "or it expired, was evicted, matched a pattern that was invalidated, or was deleted or "
+            "invalidated over a minute ago."
         )
     return f"is not found: {reason}" + (f" What is stored is from {created}." if created else "")

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 ASK_AGAIN_S = 0.1
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -16,6 +18,20 @@ def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_report)
     return task
+
+
+def keep(tasks: set[asyncio.Task[T]], task: asyncio.Task[T]) -> None:
+    """Keeps a task among others until it ends. Whoever waits for it gets its error."""
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    task.add_done_callback(see)
+
+
+def see(task: asyncio.Task[Any]) -> None:
+    """For the end of a task: if nobody waits any more, the log does not have its error as never
+    retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def stop(tasks: Iterable[asyncio.Task[Any]]) -> None:

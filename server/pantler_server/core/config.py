@@ -4,15 +4,13 @@
 with no file at all the service works, on an embedded Valkey.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ByteSize,
     ConfigDict,
@@ -29,24 +27,26 @@ from pantler_server.core.duration import MILLISECOND
 from pantler_server.core.envoy_config import EnvoyDomain, check_domains
 from pantler_server.core.event_config import MAX_RULES, EventRule, Name, check_rules
 from pantler_server.core.keyspace import NAMESPACE
+from pantler_server.core.origin_config import (
+    HotKeysConfig,
+    OriginConfig,
+    WarmConfig,
+    WriteBehindConfig,
+    WriteMode,
+)
 from pantler_server.core.rate_limit_config import RateLimitRule
-from pantler_server.core.setting_types import Bytes, Duration, refuse
-
-REVEAL_SECRETS = (
-    "reveal_secrets"  # serialization context: a supervisor handing settings to a worker
+from pantler_server.core.setting_types import (
+    REVEAL_SECRETS,
+    Address,
+    Bytes,
+    Duration,
+    Problem,
+    hide_password,
+    refuse,
+    revealed,
 )
 
-
-def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{value!r} is not host:port, such as 127.0.0.1:50051 or [::1]:50051")
-    return value
-
-
 REST_OF_MESSAGE_BYTES = 1 << 16  # a key, tags and dependencies of the longest, and a token
-
-Address = Annotated[str, AfterValidator(_address)]
 
 
 class _Section(BaseModel):
@@ -146,7 +146,7 @@ class RedisConfig(_Section):
 
     @field_serializer("url", when_used="json-unless-none")
     def _hide_password_in_url(self, value: str, info: SerializationInfo) -> str:
-        return value if _revealed(info) else re.sub(r"(//[^/@]*:)[^/@]*@", r"\1**********@", value)
+        return value if revealed(info) else hide_password(value)
 
     @property
     def topology(self) -> Topology:
@@ -157,12 +157,8 @@ class RedisConfig(_Section):
         return Topology.EMBEDDED if self.url is None else Topology.STANDALONE
 
 
-def _revealed(info: SerializationInfo) -> bool:
-    return bool(info.context and info.context.get(REVEAL_SECRETS))
-
-
 def _secret(value: SecretStr, info: SerializationInfo) -> str:
-    return value.get_secret_value() if _revealed(info) else str(value)
+    return value.get_secret_value() if revealed(info) else str(value)
 
 
 class OnFailover(StrEnum):
@@ -240,10 +236,28 @@ class NamespaceConfig(_Section):
     """The ttl of a new counter, or set of uniques, that is given none; unset: it stays."""
     channels: ChannelsConfig = ChannelsConfig()
     """Its channels."""
+    origin: OriginConfig | None = None
+    """The system of record whose records it caches; unset: what callers set."""
+    negative_ttl: Duration = Field(timedelta(seconds=30), ge=MILLISECOND)
+    """How long it is remembered that the origin has no record of a key."""
+    writes: WriteMode = WriteMode.THROUGH
+    """What a write of a record does: through, behind or refused."""
+    write_behind: WriteBehindConfig = WriteBehindConfig()
+    """How writes get to the origin, with `writes: behind`."""
+    warm: WarmConfig | None = None
+    """What is loaded ahead from the origin."""
+    hot_keys: HotKeysConfig = HotKeysConfig()
+    """How keys are found that are read much, and what is done for them."""
 
     @model_validator(mode="after")
     def _boards_are_well_formed(self) -> "NamespaceConfig":
         refuse("NamespaceConfig", pattern_problems(self.boards))
+        return self
+
+    @model_validator(mode="after")
+    def _hot_keys_have_a_first_level(self) -> "NamespaceConfig":
+        if self.hot_keys.l1_only and self.l1 is None:
+            refuse("NamespaceConfig", [(("hot_keys", "l1_only"), "is of use only with l1")])
         return self
 
 
@@ -302,7 +316,8 @@ class Settings(_Section):
         for name in self.namespaces:
             if not NAMESPACE.fullmatch(name):
                 raise ValueError(f"namespace {name!r} does not match {NAMESPACE.pattern}")
-        for path, config in self._effective_namespaces():
+        for place, config in self._effective_namespaces():
+            path = ".".join(place)
             if config.ttl > config.max_ttl:
                 raise ValueError(f"{path}.ttl is longer than its max_ttl")
             if config.max_value_bytes + REST_OF_MESSAGE_BYTES > self.max_message_bytes:
@@ -316,6 +331,29 @@ class Settings(_Section):
                 raise ValueError(
                     f"{path}.channels.max_payload_bytes must leave 64 KiB of max_message_bytes to "
                     "the rest of the message"
+                )
+            if config.origin is None:
+                refuse("Settings", _problems_without_origin(place, config))
+            elif config.replica_reads:
+                raise ValueError(
+                    f"{path} has both origin and replica_reads: a replica may be behind what was "
+                    "written; choose one"
+                )
+            elif config.sliding:
+                raise ValueError(
+                    f"{path} has both origin and sliding: what is read all the time would never "
+                    "be loaded again; choose one"
+                )
+            if config.negative_ttl > config.max_ttl:
+                raise ValueError(f"{path}.negative_ttl is longer than its max_ttl")
+            if (
+                config.writes is WriteMode.BEHIND
+                and self.redis.topology is Topology.EMBEDDED
+                and self.redis.embedded.directory is None
+            ):
+                raise ValueError(
+                    f"{path}.writes is behind, and the embedded Valkey would lose what was not "
+                    "written yet: set redis.embedded.directory (--data-dir)"
                 )
             if config.l1 is not None and config.replica_reads:
                 raise ValueError(
@@ -334,10 +372,16 @@ class Settings(_Section):
         check_domains(self.envoy_domains, self.rate_limits)
         return self
 
-    def _effective_namespaces(self) -> Iterator[tuple[str, NamespaceConfig]]:
-        yield "namespace_defaults", self.namespace_defaults
+    def _effective_namespaces(self) -> Iterator[tuple[tuple[str, ...], NamespaceConfig]]:
+        """With their places."""
+        yield ("namespace_defaults",), self.namespace_defaults
         for name in self.namespaces:
-            yield f"namespaces.{name}", self.namespace(name)
+            yield ("namespaces", name), self.namespace(name)
+
+    @property
+    def writes_behind(self) -> bool:
+        """Whether any namespace does."""
+        return any(one.writes is WriteMode.BEHIND for _, one in self._effective_namespaces())
 
     def to_json(self) -> str:
         """For another process of ours: secrets in the clear, and only what was set, so that what a
@@ -352,6 +396,13 @@ class Settings(_Section):
         return self.namespace_defaults.model_copy(
             update={field: getattr(own, field) for field in own.model_fields_set}
         )
+
+
+def _problems_without_origin(place: tuple[str, ...], config: NamespaceConfig) -> Iterator[Problem]:
+    if config.writes is WriteMode.BEHIND:
+        yield (*place, "writes"), "is behind, but there is no origin to write to"
+    if config.warm is not None:
+        yield (*place, "warm"), "has no origin to load from"
 
 
 RELOADABLE = frozenset(

@@ -5,6 +5,7 @@ Everything that is wrong is reported at once, each with its file and line or its
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from pantler_server.core.config import Settings
+from pantler_server.core.duration import format_duration
 from pantler_server.core.errors import ConfigInvalid, ConfigProblem
 
 ENV_PREFIX = "PANTLER_"
@@ -20,6 +22,13 @@ ENV_PREFIX = "PANTLER_"
 CLIENT_VARIABLES = frozenset({"PANTLER_ADDRESS", "PANTLER_CONFIG", "PANTLER_TIMEOUT"})
 
 SettingPath = tuple[str, ...]
+
+_BOUNDS = {  # pydantic's types of errors, with the name of the bound
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -115,6 +124,11 @@ def _problem(error: Any, lines: Mapping[SettingPath, int], file: Path | None) ->
         message = "there is no such setting"
     elif error["type"] == "model_type":
         message = "must be a mapping of settings to values"
+    elif error["type"] in _BOUNDS:
+        name, words = _BOUNDS[error["type"]]
+        given = error["input"]
+        said = format_duration(given) if isinstance(given, timedelta) else given
+        message = f"must be {words} {error['ctx'][name]} (it is {said})"
     elif error["type"] != "value_error" and isinstance(error["input"], str | int | float):
         message += f" (it is {error['input']!r})"
     variable = ENV_PREFIX + "__".join(path).upper()

@@ -13,6 +13,16 @@
     ├── NoHistory             the namespace keeps no messages of its channels
     ├── SlotNotHeld           a slot has expired, or was released
     ├── NotReplicated         an invalidation took effect, but replicas may lack it
+    ├── NoOrigin              the namespace has no system of record
+    ├── HasOrigin             its entries are records of its origin, and not set
+    ├── RecordExists          an INSERT of a record that is there
+    ├── RecordMissing         an UPDATE of a record that is not
+    ├── RecordChanged         others kept writing the record
+    ├── WriteRefused          the origin does not take this write, or none
+    ├── WriteBacklogFull      too many writes wait for the origin
+    ├── OriginNotReady        the origin can't serve as it is configured
+    ├── OriginUnavailable     the origin is away or failed, and nothing was done
+    ├── OriginOutcomeUnknown  the origin went away with a write under way
     ├── ResponseTooLarge      the answer would not fit a message
     ├── ConfigInvalid         a configuration file that can't be put in force
     ├── DeadlinePassed        the call's time was up
@@ -206,6 +216,107 @@ class NotReplicated(ServiceError):
             "and a failover now may undo it: repeat the call",
             wanted=str(wanted),
             reached=str(reached),
+        )
+
+
+class NoOrigin(ServiceError):
+    """The namespace has no system of record. The operator gives it one, or the caller uses
+    CacheService."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace!r} has no system of record: give it an `origin`, or use "
+            "CacheService",
+            namespace=namespace,
+        )
+
+
+class HasOrigin(ServiceError):
+    """The namespace's entries are records of its system of record. The caller writes them with
+    RecordService."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"the entries of namespace {namespace!r} are records of its origin: write them with "
+            "RecordService/PutRecord",
+            namespace=namespace,
+        )
+
+
+class RecordExists(ServiceError):
+    """An INSERT of a record that is there. The caller updates it, or takes another key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is a record {key!r} already: update it, or use UPSERT", key=key)
+
+
+class RecordMissing(ServiceError):
+    """An UPDATE of a record that is not there. The caller inserts it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is no record {key!r}: insert it, or use UPSERT", key=key)
+
+
+class RecordChanged(ServiceError):
+    """The record was written by others again and again while this write was made ready; nothing was
+    done. The caller repeats it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"record {key!r} was written by others meanwhile, again and again; nothing was done: "
+            "repeat the call",
+            key=key,
+        )
+
+
+class WriteRefused(ServiceError):
+    """The origin does not take the write: a rule of the table forbids it, say, or the namespace is
+    read only. Nothing was changed; the caller corrects the write."""
+
+    def __init__(self, message: str, namespace: str) -> None:
+        super().__init__(message, namespace=namespace)
+
+
+class WriteBacklogFull(ServiceError):
+    """As many writes wait for the origin as may. The caller comes back later; the operator looks
+    why the origin does not keep up, and into the dead writes."""
+
+    def __init__(self, namespace: str, max_backlog: int) -> None:
+        super().__init__(
+            f"{max_backlog} writes of namespace {namespace!r} wait for its origin, and no more "
+            "may: come back later (GetWriteBacklog says why)",
+            namespace=namespace,
+            max_backlog=str(max_backlog),
+        )
+
+
+class OriginNotReady(ServiceError):
+    """The origin of the namespace can't serve as it is configured: a table that does not exist,
+    say. The operator mends it, and the worker notices by itself."""
+
+    def __init__(self, namespace: str, problem: str) -> None:
+        super().__init__(
+            f"the origin of namespace {namespace!r} can't serve: {problem}", namespace=namespace
+        )
+
+
+class OriginUnavailable(ServiceError):
+    """The origin is away, too slow, failed or answered nonsense; nothing was done. The caller tries
+    again after a moment."""
+
+    def __init__(self, message: str, namespace: str) -> None:
+        super().__init__(message, namespace=namespace)
+
+
+class OriginOutcomeUnknown(ServiceError):
+    """The origin went away between a write and its answer: it took effect or it did not. The caller
+    repeats it with its request id."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"the origin of namespace {namespace!r} did not answer in time, or went away: the "
+            "write took effect, or it did not; repeat it with its request id",
+            namespace=namespace,
         )
 
 

@@ -41,10 +41,11 @@ class Namespace:
 class Namespaces(Protocol):
     """Gives servicers and engines the namespace of a name."""
 
-    async def resolve(self, name: str, deadline: float) -> Namespace:
+    async def resolve(self, name: str, deadline: float, *, for_records: bool = False) -> Namespace:
         """A namespace, created at its first use: one round trip, none if this worker knows it.
+        `for_records`: a use of its records creates none that has no origin.
 
-        Raises NamespaceUnknown, TooManyNamespaces, StoreError.
+        Raises NamespaceUnknown, TooManyNamespaces, StoreError; for records NoOrigin.
         """
 
     async def deployment(self, deadline: float) -> bytes:

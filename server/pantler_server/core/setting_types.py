@@ -1,14 +1,46 @@
 """What several files of the configuration have in common: types of settings, and refusals. Apart
 from what they are made of, which the command line uses without pydantic."""
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ByteSize, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationError,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pantler_server.core.duration import format_duration, parse_duration
+
+REVEAL_SECRETS = (
+    "reveal_secrets"  # serialization context: a supervisor handing settings to a worker
+)
+
+
+def revealed(info: SerializationInfo) -> bool:
+    """Whether secrets are written out."""
+    return bool(info.context and info.context.get(REVEAL_SECRETS))
+
+
+def hide_password(url: str) -> str:
+    """A URL without the password that it may have."""
+    return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1**********@", url)
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not host:port, such as 127.0.0.1:50051 or [::1]:50051")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 def _parsed(value: Any) -> Any:

@@ -42,12 +42,23 @@ class HttpHost:
         return web.json_response({"live": True})
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        """This worker takes calls: send it none while this is not 200."""
+        """This worker takes calls: send it none while this is not 200. An origin that can't be used
+        is told of, and does not count: what is cached and other namespaces work."""
         report = self._health.report()
         stores = {
             store.role: {"available": store.available, "detail": store.detail}
             for store in report.stores
         }
+        origins = {
+            origin.namespace: {"available": origin.available, "detail": origin.detail}
+            for origin in report.origins
+        }
         return web.json_response(
-            {"ready": report.ready, "stores": stores}, status=200 if report.ready else 503
+            {
+                "ready": report.ready,
+                "stores": stores,
+                "origins": origins,
+                "warming": report.warming,
+            },
+            status=200 if report.ready else 503,
         )

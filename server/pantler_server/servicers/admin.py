@@ -1,5 +1,7 @@
 """AdminService: what is configured, how it is doing, and a reload."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 
 from pantler.v1 import admin_pb2
@@ -8,10 +10,13 @@ from pantler_server.core.call import Call
 from pantler_server.core.reload import Reloader
 from pantler_server.core.version import server_version
 from pantler_server.engines.cache.engine import CacheEngine
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
+from pantler_server.engines.cache.record.warming import Warmer
 from pantler_server.engines.cache.stats import FIELDS, NamespaceStats
 from pantler_server.engines.health.engine import HealthEngine, StoreHealth
 from pantler_server.engines.namespaces.engine import NamespaceEngine
-from pantler_server.servicers import validate
+from pantler_server.origins.origin import OriginHealth
+from pantler_server.servicers import convert_hot_keys, convert_warm, validate
 from pantler_server.servicers.convert import timestamp
 from pantler_server.servicers.convert_namespace import duration, namespace_message
 
@@ -23,11 +28,15 @@ class AdminServicer:
         self,
         namespaces: NamespaceEngine,
         cache: CacheEngine,
+        hot_keys: HotKeys,
+        warmer: Warmer,
         health: HealthEngine,
         reloader: Reloader,
     ) -> None:
         self._namespaces = namespaces
         self._cache = cache
+        self._hot_keys = hot_keys
+        self._warmer = warmer
         self._health = health
         self._reloader = reloader
 
@@ -65,7 +74,31 @@ class AdminServicer:
             worker=health.worker,
             start_time=timestamp(health.started_ms * 1000),
             stores=map(_store, health.stores),
+            origins=map(_origin, health.origins),
+            warming=health.warming,
         )
+
+    async def ListHotKeys(
+        self, request: admin_pb2.ListHotKeysRequest, call: Call
+    ) -> admin_pb2.ListHotKeysResponse:
+        name = validate.namespace(request.namespace)
+        limit = convert_hot_keys.limit(request)
+        namespace = await self._namespaces.resolve(name, call.deadline)
+        found = await self._hot_keys.top(namespace, limit, call.deadline)
+        return convert_hot_keys.response(found)
+
+    async def Warm(
+        self, request: admin_pb2.WarmRequest, call: Call
+    ) -> AsyncIterator[admin_pb2.WarmResponse]:
+        name = validate.namespace(request.namespace)
+        convert_warm.check(request)
+        namespace = await self._namespaces.resolve(name, call.deadline, for_records=True)
+        wanted = convert_warm.wanted(request, namespace.config.warm)
+        async with aclosing(
+            self._warmer.warm(namespace, wanted, request.resume_token)
+        ) as progresses:
+            async for progress in progresses:
+                yield convert_warm.response(progress)
 
     async def ReloadConfig(
         self, request: admin_pb2.ReloadConfigRequest, call: Call
@@ -89,4 +122,10 @@ def _store(store: StoreHealth) -> admin_pb2.StoreHealth:
         primaries=store.primaries,
         latency=latency,
         detail=store.detail,
+    )
+
+
+def _origin(origin: OriginHealth) -> admin_pb2.OriginHealth:
+    return admin_pb2.OriginHealth(
+        namespace=origin.namespace, available=origin.available, detail=origin.detail
     )

@@ -3,22 +3,31 @@
 from pantler.v1 import cache_pb2
 
 from pantler_server.core.call import Call
-from pantler_server.core.namespace import Namespaces
+from pantler_server.core.errors import HasOrigin
+from pantler_server.core.namespace import Namespace, Namespaces
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.servicers import convert, validate
+from pantler_server.engines.cache.record.engine import RecordEngine
+from pantler_server.servicers import convert, convert_record, validate
 
 
 class CacheServicer:
-    """The RPCs of CacheService, documented in proto/pantler/v1/cache.proto."""
+    """The RPCs of CacheService, documented in proto/pantler/v1/cache.proto.
 
-    def __init__(self, engine: CacheEngine, namespaces: Namespaces) -> None:
+    The entries of a namespace with an origin are read through the record engine, which loads what
+    is missing."""
+
+    def __init__(self, engine: CacheEngine, records: RecordEngine, namespaces: Namespaces) -> None:
         self._engine = engine
+        self._records = records
         self._namespaces = namespaces
 
     async def Get(self, request: cache_pb2.GetRequest, call: Call) -> cache_pb2.GetResponse:
         name, key = validate.namespace(request.namespace), convert.key(request)
         ask = convert.lease_ask(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
+        if namespace.config.origin is not None:
+            record = await self._records.get(namespace, key, call.deadline)
+            return convert_record.get_response(record)
         found = await self._engine.get(
             namespace, key, call.deadline, ask, accept_stale=request.accept_stale
         )
@@ -30,6 +39,9 @@ class CacheServicer:
         name, keys = validate.namespace(request.namespace), convert.keys_of(request)
         ask = convert.lease_ask(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
+        if namespace.config.origin is not None:
+            records = await self._records.get_many(namespace, keys, call.deadline)
+            return convert_record.batch_get_response(records)
         found = await self._engine.get_many(
             namespace, keys, call.deadline, ask, accept_stale=request.accept_stale
         )
@@ -57,6 +69,7 @@ class CacheServicer:
     async def Set(self, request: cache_pb2.SetRequest, call: Call) -> cache_pb2.SetResponse:
         name = validate.namespace(request.namespace)
         namespace = await self._namespaces.resolve(name, call.deadline)
+        _refuse_records(namespace)
         new = convert.new_entry(request, namespace)
         return convert.set_response(await self._engine.set(namespace, new, call.deadline))
 
@@ -65,6 +78,7 @@ class CacheServicer:
     ) -> cache_pb2.BatchSetResponse:
         name = validate.namespace(request.namespace)
         namespace = await self._namespaces.resolve(name, call.deadline)
+        _refuse_records(namespace)
         new = convert.new_entries(request, namespace)
         stored = await self._engine.set_many(namespace, new, call.deadline)
         return convert.batch_set_response(stored)
@@ -102,3 +116,9 @@ class CacheServicer:
         namespace = await self._namespaces.resolve(name, call.deadline)
         described = await self._engine.describe(namespace, key, call.deadline)
         return convert.describe_response(described)
+
+
+def _refuse_records(namespace: Namespace) -> None:
+    """What is a copy of a record is not set: the next load would undo it."""
+    if namespace.config.origin is not None:
+        raise HasOrigin(namespace.name)

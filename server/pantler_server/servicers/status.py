@@ -50,6 +50,26 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.NotReplicated: _Meaning(
         code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_NOT_REPLICATED, retry=True
     ),
+    errors.NoOrigin: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_ORIGIN),
+    errors.HasOrigin: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_HAS_ORIGIN),
+    errors.RecordExists: _Meaning(code_pb2.ALREADY_EXISTS, errors_pb2.ERROR_REASON_RECORD_EXISTS),
+    errors.RecordMissing: _Meaning(code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_RECORD_MISSING),
+    errors.RecordChanged: _Meaning(code_pb2.ABORTED, errors_pb2.ERROR_REASON_RECORD_CHANGED),
+    errors.WriteRefused: _Meaning(
+        code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_WRITE_REFUSED
+    ),
+    errors.WriteBacklogFull: _Meaning(
+        code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_WRITE_BACKLOG_FULL, retry=True
+    ),
+    errors.OriginNotReady: _Meaning(
+        code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_ORIGIN_NOT_READY
+    ),
+    errors.OriginUnavailable: _Meaning(
+        code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_ORIGIN_UNAVAILABLE, retry=True
+    ),
+    errors.OriginOutcomeUnknown: _Meaning(
+        code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_ORIGIN_OUTCOME_UNKNOWN, retry=True
+    ),
     errors.ResponseTooLarge: _Meaning(
         code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_RESPONSE_TOO_LARGE
     ),
@@ -117,6 +137,10 @@ def _specific(error: errors.ServiceError) -> list[Message]:
             return [_precondition([("TAG_INDEX", error.metadata["namespace"], error.message)])]
         case errors.NoHistory():
             return [_precondition([("HISTORY", error.metadata["namespace"], error.message)])]
+        case (
+            errors.NoOrigin() | errors.HasOrigin() | errors.WriteRefused() | errors.OriginNotReady()
+        ):
+            return [_precondition([("ORIGIN", error.metadata["namespace"], error.message)])]
         case errors.CascadeTooWide():
             return [_precondition([("CASCADE", "keys", error.message)])]
     return []

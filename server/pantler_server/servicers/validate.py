@@ -5,11 +5,13 @@ A check adds to a list what is wrong, with the field's path; `refuse` raises all
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import lru_cache
 from typing import Literal, Protocol
 
 from google.protobuf.duration_pb2 import Duration
 
+from pantler_server.core.duration import format_duration
 from pantler_server.core.errors import FieldViolation, InvalidFields
 from pantler_server.core.keyspace import CONTROL, NAMESPACE
 from pantler_server.core.keyspace import MAX_KEY_BYTES as MAX_KEY_BYTES
@@ -25,6 +27,7 @@ MAX_LABELS = entry.MAX_LABELS
 MAX_ID_BYTES = 128  # of what callers make up: holders, request ids
 MAX_LEASE_MS = 600_000  # so that the lease of a caller that died is over some day
 MAX_WAIT_MS = 60_000
+MAX_FLUSH_MS = 3_600_000  # the call's own deadline bounds it too
 DEFAULT_HEARTBEAT_S = 5  # as invalidation.proto and pubsub.proto say
 MIN_HEARTBEAT_S, MAX_HEARTBEAT_S = 1, 60
 
@@ -208,6 +211,11 @@ def wait_ms(wait: Duration, path: str, violations: Violations) -> int:
     return _milliseconds(wait, 0, MAX_WAIT_MS, "the longest wait", path, violations)
 
 
+def flush_ms(wait: Duration, path: str, violations: Violations) -> int:
+    """As `wait_ms`, of a wait for writes."""
+    return _milliseconds(wait, 0, MAX_FLUSH_MS, "the longest wait", path, violations)
+
+
 class _HasHeartbeat(Protocol):
     @property
     def heartbeat_interval(self) -> Duration: ...
@@ -234,5 +242,6 @@ def _milliseconds(
         rule = "must be more than zero" if min_ms else "must not be negative"
         violations.append(FieldViolation(path, rule))
     elif milliseconds > max_ms:
-        violations.append(FieldViolation(path, f"must be at most {bound}, {max_ms} ms"))
+        longest = format_duration(timedelta(milliseconds=max_ms))
+        violations.append(FieldViolation(path, f"must be at most {bound}, {longest}"))
     return milliseconds

@@ -56,8 +56,11 @@ def find_valkey() -> Path:
 class EmbeddedValkey:
     """One server process on a Unix socket in a private directory. Nothing else can reach it."""
 
-    def __init__(self, config: EmbeddedRedis) -> None:
+    def __init__(self, config: EmbeddedRedis, *, fsync_always: bool = False) -> None:
+        """With `fsync_always` what it acknowledges is on disk, if it keeps anything; else it is
+        within a second."""
         self._config = config
+        self._fsync = "always" if fsync_always else "everysec"
         self._runtime = Path(tempfile.mkdtemp(prefix="pantler-"))  # mode 0700
         self._process: asyncio.subprocess.Process | None = None
         self._lock_fd: int | None = None
@@ -126,7 +129,7 @@ class EmbeddedValkey:
             *("--maxmemory", str(int(config.max_memory))),
             *("--maxmemory-policy", config.eviction_policy),
             *("--save", "", "--appendonly", "yes" if keep else "no"),
-            *("--appendfsync", "everysec"),
+            *("--appendfsync", self._fsync),
             *("--dir", str(config.directory if keep else self._runtime)),
         ]
 

@@ -25,7 +25,7 @@ from pantler_server.core.errors import (
 )
 from pantler_server.store.connect import CONNECT_ERRORS, Address
 from pantler_server.store.link import Link, LinkLost, LinkTimeout, Reply, ReplyError, ReplyFailed
-from pantler_server.store.replication import Replication, Written
+from pantler_server.store.replication import Replication, Safety, Written
 from pantler_server.store.request import Request, pack
 from pantler_server.store.topology import RedisTopology
 
@@ -234,6 +234,16 @@ class Store:
         link = None if node is None else node.pick()
         return b"" if link is None else link.run_id
 
+    async def find_primary(self, slot: int, deadline: float) -> bytes:
+        """As `primary_run_id`, waiting for its connection. No round trip while there is one. Raises
+        StoreUnavailable."""
+        known = self.primary_run_id(slot)
+        if known:
+            return known
+        request = Request(slot, (_PING,), "PING", repeatable=True, writes=False)
+        await self.call(request, deadline)
+        return request.primary
+
     async def settle(self, slots: Iterable[int], deadline: float) -> None:
         """Welcomes the primaries of slots, where they have changed, without another request."""
         await self._welcome_all(set(slots), deadline)
@@ -243,8 +253,17 @@ class Store:
     ) -> int:
         """Waits until so many replicas have what was written; how many have, at the primary with
         the fewest. Raises StoreUnavailable, also if one is no longer the primary."""
+        safety = Safety(fsync=False, replicas=wanted)
+        return (await self.wait_until_safe(written, safety, self._limit(deadline))).replicas
+
+    async def wait_until_safe(
+        self, written: Iterable[Written], wanted: Safety, deadline: float
+    ) -> Safety:
+        """Waits until what was written is on the primary's disk, or at so many replicas; where it
+        is everywhere when that is so, or at the deadline. Raises StoreUnavailable, also if one is
+        no longer the primary."""
         try:
-            return await self._replication.wait(written, wanted, self._limit(deadline))
+            return await self._replication.wait(written, wanted, deadline)
         except (LinkLost, ReplyFailed, *CONNECT_ERRORS) as exc:
             raise self._unavailable() from exc
 
@@ -269,7 +288,8 @@ class Store:
             if task is None:
                 work = self._do_welcome(self.welcome, slot, link)
                 task = self._welcomes[slot] = asyncio.create_task(work)
-                task.add_done_callback(lambda ended: self._welcome_ended(slot, ended))
+                task.add_done_callback(lambda _: self._welcomes.pop(slot))
+                task.add_done_callback(background.see)
             try:
                 async with asyncio.timeout_at(self._limit(deadline)):
                     await asyncio.shield(task)
@@ -280,11 +300,6 @@ class Store:
     async def _do_welcome(self, welcome: Welcome, slot: int, link: Link) -> None:
         await welcome(slot, link)
         self._serving[slot] = link.run_id
-
-    def _welcome_ended(self, slot: int, task: asyncio.Task[None]) -> None:
-        del self._welcomes[slot]
-        if not task.cancelled():
-            task.exception()  # who waited has it; else the log has it as never retrieved
 
     def _soon(self) -> float:
         return self._loop.time() + self.timeout_s

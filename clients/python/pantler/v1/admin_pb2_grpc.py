@@ -51,6 +51,16 @@ class AdminServiceStub:
                 request_serializer=pantler_dot_v1_dot_admin__pb2.GetHealthRequest.SerializeToString,
                 response_deserializer=pantler_dot_v1_dot_admin__pb2.GetHealthResponse.FromString,
                 _registered_method=True)
+        self.ListHotKeys = channel.unary_unary(
+                '/pantler.v1.AdminService/ListHotKeys',
+                request_serializer=pantler_dot_v1_dot_admin__pb2.ListHotKeysRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_admin__pb2.ListHotKeysResponse.FromString,
+                _registered_method=True)
+        self.Warm = channel.unary_stream(
+                '/pantler.v1.AdminService/Warm',
+                request_serializer=pantler_dot_v1_dot_admin__pb2.WarmRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_admin__pb2.WarmResponse.FromString,
+                _registered_method=True)
         self.ReloadConfig = channel.unary_unary(
                 '/pantler.v1.AdminService/ReloadConfig',
                 request_serializer=pantler_dot_v1_dot_admin__pb2.ReloadConfigRequest.SerializeToString,
@@ -87,6 +97,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHotKeys(self, request, context):
+        """ListHotKeys gives the keys of a namespace that were read most in the last 5 minutes, from samples
+        of all workers. One round trip to Redis.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Warm(self, request, context):
+        """Warm loads records of a namespace with a system of record ahead of their use, at a bounded rate,
+        and tells twice a second how far it is. It goes on for as long as its answers are read: it ends
+        with the call. What is cached already stays as it is. Each answer has a token from which another
+        call goes on. An origin that fails is left alone for a while, longer each time; after 8 failures
+        in a row, about half a minute, the call fails with UNAVAILABLE. A namespace without an origin, or
+        a list of keys that its origin can't give: FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReloadConfig(self, request, context):
         """ReloadConfig reads the configuration file again and puts it in force in all workers of the
         machine. If it is wrong: FAILED_PRECONDITION with one violation a wrong line, and the old one
@@ -113,6 +143,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetHealth,
                     request_deserializer=pantler_dot_v1_dot_admin__pb2.GetHealthRequest.FromString,
                     response_serializer=pantler_dot_v1_dot_admin__pb2.GetHealthResponse.SerializeToString,
+            ),
+            'ListHotKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHotKeys,
+                    request_deserializer=pantler_dot_v1_dot_admin__pb2.ListHotKeysRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_admin__pb2.ListHotKeysResponse.SerializeToString,
+            ),
+            'Warm': grpc.unary_stream_rpc_method_handler(
+                    servicer.Warm,
+                    request_deserializer=pantler_dot_v1_dot_admin__pb2.WarmRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_admin__pb2.WarmResponse.SerializeToString,
             ),
             'ReloadConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadConfig,
@@ -203,6 +243,60 @@ class AdminService:
             '/pantler.v1.AdminService/GetHealth',
             pantler_dot_v1_dot_admin__pb2.GetHealthRequest.SerializeToString,
             pantler_dot_v1_dot_admin__pb2.GetHealthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHotKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pantler.v1.AdminService/ListHotKeys',
+            pantler_dot_v1_dot_admin__pb2.ListHotKeysRequest.SerializeToString,
+            pantler_dot_v1_dot_admin__pb2.ListHotKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Warm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pantler.v1.AdminService/Warm',
+            pantler_dot_v1_dot_admin__pb2.WarmRequest.SerializeToString,
+            pantler_dot_v1_dot_admin__pb2.WarmResponse.FromString,
             options,
             channel_credentials,
             insecure,

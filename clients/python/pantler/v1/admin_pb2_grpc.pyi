@@ -47,6 +47,18 @@ class AdminServiceStub:
     """GetHealth gives the state of the worker that answers and of its connections. It never fails
     because Redis is away: it says so.
     """
+    ListHotKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListHotKeysRequest, _admin_pb2.ListHotKeysResponse]
+    """ListHotKeys gives the keys of a namespace that were read most in the last 5 minutes, from samples
+    of all workers. One round trip to Redis.
+    """
+    Warm: _grpc.UnaryStreamMultiCallable[_admin_pb2.WarmRequest, _admin_pb2.WarmResponse]
+    """Warm loads records of a namespace with a system of record ahead of their use, at a bounded rate,
+    and tells twice a second how far it is. It goes on for as long as its answers are read: it ends
+    with the call. What is cached already stays as it is. Each answer has a token from which another
+    call goes on. An origin that fails is left alone for a while, longer each time; after 8 failures
+    in a row, about half a minute, the call fails with UNAVAILABLE. A namespace without an origin, or
+    a list of keys that its origin can't give: FAILED_PRECONDITION.
+    """
     ReloadConfig: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReloadConfigRequest, _admin_pb2.ReloadConfigResponse]
     """ReloadConfig reads the configuration file again and puts it in force in all workers of the
     machine. If it is wrong: FAILED_PRECONDITION with one violation a wrong line, and the old one
@@ -71,6 +83,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     GetHealth: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetHealthRequest, _admin_pb2.GetHealthResponse]  # type: ignore[assignment]
     """GetHealth gives the state of the worker that answers and of its connections. It never fails
     because Redis is away: it says so.
+    """
+    ListHotKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListHotKeysRequest, _admin_pb2.ListHotKeysResponse]  # type: ignore[assignment]
+    """ListHotKeys gives the keys of a namespace that were read most in the last 5 minutes, from samples
+    of all workers. One round trip to Redis.
+    """
+    Warm: _aio.UnaryStreamMultiCallable[_admin_pb2.WarmRequest, _admin_pb2.WarmResponse]  # type: ignore[assignment]
+    """Warm loads records of a namespace with a system of record ahead of their use, at a bounded rate,
+    and tells twice a second how far it is. It goes on for as long as its answers are read: it ends
+    with the call. What is cached already stays as it is. Each answer has a token from which another
+    call goes on. An origin that fails is left alone for a while, longer each time; after 8 failures
+    in a row, about half a minute, the call fails with UNAVAILABLE. A namespace without an origin, or
+    a list of keys that its origin can't give: FAILED_PRECONDITION.
     """
     ReloadConfig: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReloadConfigRequest, _admin_pb2.ReloadConfigResponse]  # type: ignore[assignment]
     """ReloadConfig reads the configuration file again and puts it in force in all workers of the
@@ -111,6 +135,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.GetHealthResponse, _abc.Awaitable[_admin_pb2.GetHealthResponse]]:
         """GetHealth gives the state of the worker that answers and of its connections. It never fails
         because Redis is away: it says so.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHotKeys(
+        self,
+        request: _admin_pb2.ListHotKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListHotKeysResponse, _abc.Awaitable[_admin_pb2.ListHotKeysResponse]]:
+        """ListHotKeys gives the keys of a namespace that were read most in the last 5 minutes, from samples
+        of all workers. One round trip to Redis.
+        """
+
+    @_abc_1.abstractmethod
+    def Warm(
+        self,
+        request: _admin_pb2.WarmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.WarmResponse], _abc.AsyncIterator[_admin_pb2.WarmResponse]]:
+        """Warm loads records of a namespace with a system of record ahead of their use, at a bounded rate,
+        and tells twice a second how far it is. It goes on for as long as its answers are read: it ends
+        with the call. What is cached already stays as it is. Each answer has a token from which another
+        call goes on. An origin that fails is left alone for a while, longer each time; after 8 failures
+        in a row, about half a minute, the call fails with UNAVAILABLE. A namespace without an origin, or
+        a list of keys that its origin can't give: FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod

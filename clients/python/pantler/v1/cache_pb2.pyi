@@ -30,6 +30,7 @@ class MissReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MISS_REASON_HIDDEN_BY_NAMESPACE: _ClassVar[MissReason]
     MISS_REASON_HIDDEN_BY_DEPENDENCY: _ClassVar[MissReason]
     MISS_REASON_HIDDEN_BY_AGE: _ClassVar[MissReason]
+    MISS_REASON_NO_RECORD: _ClassVar[MissReason]
 SET_OUTCOME_UNSPECIFIED: SetOutcome
 SET_OUTCOME_STORED: SetOutcome
 SET_OUTCOME_CONDITION_NOT_MET: SetOutcome
@@ -43,6 +44,7 @@ MISS_REASON_HIDDEN_BY_TAG: MissReason
 MISS_REASON_HIDDEN_BY_NAMESPACE: MissReason
 MISS_REASON_HIDDEN_BY_DEPENDENCY: MissReason
 MISS_REASON_HIDDEN_BY_AGE: MissReason
+MISS_REASON_NO_RECORD: MissReason
 
 class Entry(_message.Message):
     __slots__ = ("value", "version", "create_time", "expire_time", "tags", "content_type")

@@ -109,6 +109,10 @@ class CacheServiceServicer:
         fetches the value and Sets it with the lease's token. The others get the stale entry if there is
         one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
         without a lease. docs/leases.md has the whole story.
+
+        In a namespace with a system of record the value is the record as canonical JSON, with content type
+        `application/json`, and loaded if it is not cached. Pantler loads it itself: so there are no leases and no fill
+        tokens, and whether a stale one is given is the namespace's business, whatever `accept_stale` says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +147,8 @@ class CacheServiceServicer:
         """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
         the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
         away before it answered: the entry is stored or it is not. Without a condition and a token,
-        setting it again is safe; with one of them, a `request_id` makes it so.
+        setting it again is safe; with one of them, a `request_id` makes it so. FAILED_PRECONDITION with reason
+        ERROR_REASON_HAS_ORIGIN: the entries of the namespace are records, which RecordService writes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +165,8 @@ class CacheServiceServicer:
 
     def Delete(self, request, context):
         """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
-        Deleting what is not there succeeds.
+        Deleting what is not there succeeds. In a namespace with a system of record only the cached copy goes, and the
+        next Get loads it again: RecordService/DeleteRecord removes the record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,6 +47,10 @@ class CacheServiceStub:
     fetches the value and Sets it with the lease's token. The others get the stale entry if there is
     one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
     without a lease. docs/leases.md has the whole story.
+
+    In a namespace with a system of record the value is the record as canonical JSON, with content type
+    `application/json`, and loaded if it is not cached. Pantler loads it itself: so there are no leases and no fill
+    tokens, and whether a stale one is given is the namespace's business, whatever `accept_stale` says.
     """
     ReleaseLease: _grpc.UnaryUnaryMultiCallable[_cache_pb2.ReleaseLeaseRequest, _cache_pb2.ReleaseLeaseResponse]
     """ReleaseLease gives a lease back without a fill: those who wait learn it at once, and the next of
@@ -65,7 +69,8 @@ class CacheServiceStub:
     """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
     the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
     away before it answered: the entry is stored or it is not. Without a condition and a token,
-    setting it again is safe; with one of them, a `request_id` makes it so.
+    setting it again is safe; with one of them, a `request_id` makes it so. FAILED_PRECONDITION with reason
+    ERROR_REASON_HAS_ORIGIN: the entries of the namespace are records, which RecordService writes.
     """
     BatchSet: _grpc.UnaryUnaryMultiCallable[_cache_pb2.BatchSetRequest, _cache_pb2.BatchSetResponse]
     """BatchSet stores up to 1,000 entries, each on its own: it is not a transaction. The entries are
@@ -74,7 +79,8 @@ class CacheServiceStub:
     """
     Delete: _grpc.UnaryUnaryMultiCallable[_cache_pb2.DeleteRequest, _cache_pb2.DeleteResponse]
     """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
-    Deleting what is not there succeeds.
+    Deleting what is not there succeeds. In a namespace with a system of record only the cached copy goes, and the
+    next Get loads it again: RecordService/DeleteRecord removes the record.
     """
     BatchDelete: _grpc.UnaryUnaryMultiCallable[_cache_pb2.BatchDeleteRequest, _cache_pb2.BatchDeleteResponse]
     """BatchDelete removes up to 1,000 entries, each on its own: it is not a transaction."""
@@ -106,6 +112,10 @@ class CacheServiceAsyncStub(CacheServiceStub):
     fetches the value and Sets it with the lease's token. The others get the stale entry if there is
     one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
     without a lease. docs/leases.md has the whole story.
+
+    In a namespace with a system of record the value is the record as canonical JSON, with content type
+    `application/json`, and loaded if it is not cached. Pantler loads it itself: so there are no leases and no fill
+    tokens, and whether a stale one is given is the namespace's business, whatever `accept_stale` says.
     """
     ReleaseLease: _aio.UnaryUnaryMultiCallable[_cache_pb2.ReleaseLeaseRequest, _cache_pb2.ReleaseLeaseResponse]  # type: ignore[assignment]
     """ReleaseLease gives a lease back without a fill: those who wait learn it at once, and the next of
@@ -124,7 +134,8 @@ class CacheServiceAsyncStub(CacheServiceStub):
     """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
     the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
     away before it answered: the entry is stored or it is not. Without a condition and a token,
-    setting it again is safe; with one of them, a `request_id` makes it so.
+    setting it again is safe; with one of them, a `request_id` makes it so. FAILED_PRECONDITION with reason
+    ERROR_REASON_HAS_ORIGIN: the entries of the namespace are records, which RecordService writes.
     """
     BatchSet: _aio.UnaryUnaryMultiCallable[_cache_pb2.BatchSetRequest, _cache_pb2.BatchSetResponse]  # type: ignore[assignment]
     """BatchSet stores up to 1,000 entries, each on its own: it is not a transaction. The entries are
@@ -133,7 +144,8 @@ class CacheServiceAsyncStub(CacheServiceStub):
     """
     Delete: _aio.UnaryUnaryMultiCallable[_cache_pb2.DeleteRequest, _cache_pb2.DeleteResponse]  # type: ignore[assignment]
     """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
-    Deleting what is not there succeeds.
+    Deleting what is not there succeeds. In a namespace with a system of record only the cached copy goes, and the
+    next Get loads it again: RecordService/DeleteRecord removes the record.
     """
     BatchDelete: _aio.UnaryUnaryMultiCallable[_cache_pb2.BatchDeleteRequest, _cache_pb2.BatchDeleteResponse]  # type: ignore[assignment]
     """BatchDelete removes up to 1,000 entries, each on its own: it is not a transaction."""
@@ -168,6 +180,10 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         fetches the value and Sets it with the lease's token. The others get the stale entry if there is
         one and they accept it; else they wait for the fill, up to `lease.wait`, and then get a miss
         without a lease. docs/leases.md has the whole story.
+
+        In a namespace with a system of record the value is the record as canonical JSON, with content type
+        `application/json`, and loaded if it is not cached. Pantler loads it itself: so there are no leases and no fill
+        tokens, and whether a stale one is given is the namespace's business, whatever `accept_stale` says.
         """
 
     @_abc_1.abstractmethod
@@ -210,7 +226,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         """Set stores one entry, over whatever was there unless its condition or fill token forbids. It ends
         the lease of the key. UNAVAILABLE with reason ERROR_REASON_OUTCOME_UNKNOWN says that Redis went
         away before it answered: the entry is stored or it is not. Without a condition and a token,
-        setting it again is safe; with one of them, a `request_id` makes it so.
+        setting it again is safe; with one of them, a `request_id` makes it so. FAILED_PRECONDITION with reason
+        ERROR_REASON_HAS_ORIGIN: the entries of the namespace are records, which RecordService writes.
         """
 
     @_abc_1.abstractmethod
@@ -231,7 +248,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.DeleteResponse, _abc.Awaitable[_cache_pb2.DeleteResponse]]:
         """Delete removes one entry and ends the lease of its key. Fills that began before are refused.
-        Deleting what is not there succeeds.
+        Deleting what is not there succeeds. In a namespace with a system of record only the cached copy goes, and the
+        next Get loads it again: RecordService/DeleteRecord removes the record.
         """
 
     @_abc_1.abstractmethod

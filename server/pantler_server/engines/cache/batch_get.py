@@ -7,8 +7,9 @@ from typing import Any
 
 from pantler_server.core.errors import ServiceError
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache.first_level import FirstLevel, Ticket
+from pantler_server.engines.cache.first_level import FirstLevel, Tickets, closing_all
 from pantler_server.engines.cache.follow_up import FollowUp, is_final, left_ratio
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Hit, LeaseAsk, Miss
 from pantler_server.engines.cache.reading import Place, Reader, Sight, judge, place_of, plain_hit
 from pantler_server.engines.cache.stats import CacheStats
@@ -19,12 +20,18 @@ class BatchGet:
     """Errors stand in the place of their key."""
 
     def __init__(
-        self, stats: CacheStats, reader: Reader, first_level: FirstLevel, after: FollowUp
+        self,
+        stats: CacheStats,
+        reader: Reader,
+        first_level: FirstLevel,
+        after: FollowUp,
+        hot_keys: HotKeys,
     ) -> None:
         self._stats = stats
         self._reader = reader
         self._first_level = first_level
         self._after = after
+        self._hot_keys = hot_keys
 
     async def get(
         self,
@@ -35,25 +42,23 @@ class BatchGet:
         accept_stale: bool,
     ) -> list[Hit | Miss | ServiceError]:
         """Entries in the order asked, each as `get` gives it, side by side."""
+        self._hot_keys.count_many(space, wanted)
         level = self._first_level.of(space)
         if level is None:
             return await self._get_far(space, wanted, deadline, ask, accept_stale, {})
         left = left_ratio(space, ask)
         places = [place_of(space, key) for key in wanted]
-        results: list[Hit | Miss | ServiceError | None] = [
-            self._first_level.find(level, at, left, leased=ask is not None) for at in places
-        ]
-        far = [index for index, found in enumerate(results) if found is None]
+        near, tickets = self._first_level.begin_many(
+            level, places, [left] * len(places), leased=ask is not None
+        )
+        results: list[Hit | Miss | ServiceError | None] = [*near]
+        far = [index for index, found in enumerate(near) if found is None]
         if far:
-            tickets = {places[index].entry: level.open(places[index]) for index in far}
-            try:
-                keys_far = [wanted[index] for index in far]
+            keys_far = [wanted[index] for index in far]
+            with closing_all(tickets):
                 found_far = await self._get_far(
                     space, keys_far, deadline, ask, accept_stale, tickets
                 )
-            finally:
-                for ticket in tickets.values():
-                    ticket.close()
             for index, found in zip(far, found_far, strict=True):
                 results[index] = found
         return results  # type: ignore[return-value]  # each key was near or far
@@ -65,10 +70,9 @@ class BatchGet:
         deadline: float,
         ask: LeaseAsk | None,
         accept_stale: bool,
-        tickets: Mapping[bytes, Ticket],
+        tickets: Tickets,
     ) -> list[Hit | Miss | ServiceError]:
-        """What Redis has of a batch. `tickets` by the places of keys whose namespace has a first
-        level."""
+        """What Redis has of a batch. `tickets` by the places of keys that a first level keeps."""
         results: list[Hit | Miss | ServiceError | None] = [None] * len(wanted)
         hits = 0
         others: list[tuple[int, Place, Sight]] = []
@@ -83,8 +87,8 @@ class BatchGet:
                 if isinstance(raw, bytes) and (hit := plain_hit(raw, view, left)):
                     results[index] = hit
                     hits += 1
-                    if tickets:
-                        tickets[place].keep(Sight(raw, view), hit)
+                    if tickets and (ticket := tickets.get(place)) is not None:
+                        ticket.keep(Sight(raw, view), hit)
                 elif isinstance(raw, ServiceError):
                     results[index] = raw
                 else:
@@ -103,7 +107,7 @@ class BatchGet:
         deadline: float,
         ask: LeaseAsk | None,
         accept_stale: bool,
-        tickets: Mapping[bytes, Ticket],
+        tickets: Tickets,
     ) -> None:
         """What is no plain hit of a batch; into `results`, by its index."""
         ends: dict[int, Hit | Miss | BaseException] = {}
@@ -114,8 +118,8 @@ class BatchGet:
             except ServiceError as error:
                 ends[index] = error
                 continue
-            if tickets:
-                tickets[at.entry].keep(sight, found)
+            if tickets and (ticket := tickets.get(at.entry)) is not None:
+                ticket.keep(sight, found)
             if not is_final(at, sight, found, ask, accept_stale):
                 unfinished[index] = (at, sight, found)
         # Nobody waits who holds what another waits for: first all leases that are free are taken.

@@ -4,7 +4,6 @@ A read is one round trip and no script (reading.py); what it finds may ask for o
 a sliding entry's new ttl (follow_up.py). A write is one script.
 """
 
-import random
 from collections.abc import Iterator, Sequence
 
 from pantler_server.core.config import Settings
@@ -15,17 +14,19 @@ from pantler_server.core.errors import (
     ServiceError,
 )
 from pantler_server.core.namespace import Namespace
-from pantler_server.engines.cache import describe, scripts
+from pantler_server.engines.cache import describe, entry, keys, scripts
 from pantler_server.engines.cache.batch_get import BatchGet
 from pantler_server.engines.cache.estimate import estimate_size
 from pantler_server.engines.cache.failover import Failover, OfKey
 from pantler_server.engines.cache.fill_token import FillToken
-from pantler_server.engines.cache.first_level import FirstLevel
+from pantler_server.engines.cache.first_level import FirstLevel, Ticket
 from pantler_server.engines.cache.follow_up import FollowUp, is_final, left_ratio
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
 from pantler_server.engines.cache.invalidation.reclaim import Reclaimer
 from pantler_server.engines.cache.invalidation.tags import TagEngine
 from pantler_server.engines.cache.leases import Leases
+from pantler_server.engines.cache.look import Lookups
 from pantler_server.engines.cache.model import (
     Description,
     Hit,
@@ -46,6 +47,7 @@ from pantler_server.engines.cache.scripts import KeyEvent
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.engines.cache.sweeper import Sweeper
 from pantler_server.engines.cache.touching import touch
+from pantler_server.engines.cache.ttl import jittered_ms
 from pantler_server.engines.cache.waiting import WaitingRooms
 from pantler_server.engines.cache.watch.engine import WatchEngine
 from pantler_server.store.link import Reply
@@ -60,21 +62,23 @@ _OUTCOMES = {1: SetOutcome.STORED, 2: SetOutcome.CONDITION_NOT_MET, 3: SetOutcom
 
 class CacheEngine:
     """Reads, writes and leases, one by one and in batches; `invalidation`, `tags` and `watching`
-    have the rest. Deadlines are times of the event loop. `start` before use, `stop` after it.
+    have the rest, `lookups` the reads of the record engine. Deadlines are times of the event loop.
+    `start` before use, `stop` after it.
 
     All raise WrongKind and the StoreErrors; in a batch these stand in the place of their item.
     """
 
-    def __init__(self, store: Store, stats: CacheStats) -> None:
+    def __init__(self, store: Store, stats: CacheStats, hot_keys: HotKeys) -> None:
         self._store = store
         self._stats = stats
+        self._hot_keys = hot_keys
         self._reader = Reader(store)
         self._leases = Leases(store)
         self._rooms = WaitingRooms(store, self._reader, self._leases)
         self._sweeper = Sweeper(store)
         self._failover = Failover(store)
         self._tracking = Tracking(store)
-        self._first_level = FirstLevel(store, self._tracking, stats, self._reader)
+        self._first_level = FirstLevel(store, self._tracking, stats, self._reader, hot_keys)
         self.watching = WatchEngine(store, self._tracking)
         self.invalidation = InvalidationEngine(
             store, stats, self._reader, self._sweeper, self._failover, self._first_level
@@ -82,7 +86,10 @@ class CacheEngine:
         self.tags = TagEngine(store, self._reader, self._first_level)
         self._reclaimer = Reclaimer(store)
         self._after = FollowUp(store, stats, self._reader, self._leases, self._rooms, self._sweeper)
-        self._batch = BatchGet(stats, self._reader, self._first_level, self._after)
+        self._batch = BatchGet(stats, self._reader, self._first_level, self._after, hot_keys)
+        self.lookups = Lookups(
+            stats, self._reader, self._first_level, self._leases, self._after, hot_keys
+        )
 
     def start(self) -> None:
         self._rooms.start()
@@ -129,23 +136,17 @@ class CacheEngine:
     ) -> Hit | Miss:
         """One entry. One round trip, or two, none if the first level has it; with a lease that
         another holds, as long as the ask says."""
+        self._hot_keys.count(space, key)
         at = place_of(space, key)
         left = left_ratio(space, ask)
-        ticket = None
-        if (level := self._first_level.of(space)) is not None:
-            near = self._first_level.find(level, at, left, leased=ask is not None)
-            if near is not None:
-                return near
-            ticket = level.open(at)
-        try:
+        begun = self._first_level.begin(at, left, leased=ask is not None)
+        if not isinstance(begun, Ticket):
+            return begun
+        with begun:
             sight = await self._reader.get(at, deadline, replica=space.config.replica_reads)
             hit = plain_hit(sight.raw, sight.view, left) if sight.raw else None
             found = hit or judge(sight, at, accept_stale=accept_stale)
-            if ticket is not None:
-                ticket.keep(sight, found)
-        finally:
-            if ticket is not None:
-                ticket.close()
+            begun.keep(sight, found)
         stats = self._stats.of(space.name)
         if hit is not None:
             stats.hits += 1
@@ -183,7 +184,7 @@ class CacheEngine:
     async def set(self, space: Namespace, new: NewEntry, deadline: float) -> SetResult:
         """Stores one entry, if its condition and its token allow. One round trip. Raises
         InvalidFields if its request id had another request."""
-        version = _new_version()
+        version = entry.new_version()
         request = scripts.set_entry(space, new, _ttl_ms(space, new.ttl_ms), version)
         try:
             [reply] = await self._store.call(request, deadline)
@@ -199,7 +200,7 @@ class CacheEngine:
     ) -> list[SetResult | ServiceError]:
         """Stores entries in their order, each on its own. One round trip. They carry no request
         ids."""
-        versions = [_new_version() for _ in new]
+        versions = [entry.new_version() for _ in new]
         requests = [
             scripts.set_entry(space, one, _ttl_ms(space, one.ttl_ms), version)
             for one, version in zip(new, versions, strict=True)
@@ -294,6 +295,18 @@ class CacheEngine:
         self._sweeper.note(space)
         return deleted
 
+    def note_change(self, space: Namespace, key: str) -> None:
+        """Comes before the record engine changes the entry of a key: it is deleted on a new
+        primary, should one come."""
+        partition, _ = keys.place(space, key)
+        self._failover.note(space, [OfKey(key, partition.slot, KeyEvent.DELETE, 0)])
+        self._sweeper.note(space)
+
+    def forget(self, space: Namespace, changed: Sequence[str]) -> None:
+        """Comes when the record engine has changed the entries of these keys, before that is
+        acknowledged: this worker's first level lets go of them."""
+        self._first_level.forget(space, changed)
+
     async def touch(
         self, space: Namespace, key: str, ttl_ms: int | None, deadline: float
     ) -> int | None:
@@ -332,15 +345,6 @@ def _parts(new: Sequence[NewEntry]) -> Iterator[slice]:
     yield slice(begin, len(new))
 
 
-def _new_version() -> int:
-    """63 random bits: positive in every client's language, and never the same twice for one key."""
-    return random.getrandbits(63) or 1
-
-
 def _ttl_ms(space: Namespace, ttl_ms: int | None) -> int:
-    """A ttl, the namespace's if none, shortened by the namespace's jitter, so that entries set
-    together do not expire together."""
-    if ttl_ms is None:
-        ttl_ms = space.ttl_ms
-    jitter = space.config.ttl_jitter_ratio
-    return max(1, ttl_ms - int(random.random() * jitter * ttl_ms)) if jitter else ttl_ms
+    """A ttl, the namespace's if none, with its jitter."""
+    return jittered_ms(space, space.ttl_ms if ttl_ms is None else ttl_ms)

@@ -18,6 +18,7 @@
 set.lua puts Redis's time and the partition's marks into it; the rest is packed here.
 """
 
+import random
 from struct import Struct
 from typing import NamedTuple
 
@@ -106,6 +107,11 @@ def read_checked(raw: bytes) -> int:
     began: int = _I64.unpack_from(raw, 20)[0]
     checked: int = _I64.unpack_from(raw, HEADER_BYTES)[0]
     return max(began, checked)
+
+
+def new_version() -> int:
+    """63 random bits: positive in every client's language, and never the same twice for one key."""
+    return random.getrandbits(63) or 1
 
 
 def pack_version(version: int) -> bytes:

@@ -19,9 +19,11 @@ Kept are fresh entries, each with the marks under which it was judged; it is ans
 are what is known of its partition (known_marks.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import random
 from time import monotonic
+from typing import Self
 
 from moka_py import Moka
 
@@ -30,6 +32,7 @@ from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache import entry, kept, keys
 from pantler_server.engines.cache.auditor import Auditor
 from pantler_server.engines.cache.follow_up import SLIDE_RATIO
+from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.known_marks import DOUBT_S, KnownMarks, Looks
 from pantler_server.engines.cache.model import Hit, Miss, MissReason
 from pantler_server.engines.cache.reading import Place, Reader, Sight
@@ -57,6 +60,12 @@ class Ticket:
         self._opened_at = monotonic()
         level.tickets[place] = self
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """The read came to nothing that is kept."""
         tickets = self._level.tickets
@@ -77,6 +86,24 @@ class Ticket:
             if level.tickets.get(self._place) is self:
                 level.put(self._place, tracked, self._epoch, sight, found)
         self.close()
+
+
+class _NoTicket(Ticket):
+    """Of a read whose end is not kept."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def keep(self, sight: Sight, found: Hit | Miss) -> None:
+        pass
+
+
+NO_TICKET = _NoTicket()
 
 
 class Level:
@@ -189,11 +216,33 @@ class Level:
             part.distrust()
 
 
+Tickets = Mapping[bytes, Ticket]
+"""Of reads that are sent together, by their places."""
+
+
+@contextmanager
+def closing_all(tickets: Tickets) -> Iterator[None]:
+    """Closes them at the end."""
+    try:
+        yield
+    finally:
+        for ticket in tickets.values():
+            ticket.close()
+
+
 class FirstLevel:
     """Those of all namespaces. `stop` after use."""
 
-    def __init__(self, store: Store, tracking: Tracking, stats: CacheStats, reader: Reader) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tracking: Tracking,
+        stats: CacheStats,
+        reader: Reader,
+        hot_keys: HotKeys,
+    ) -> None:
         self._tracking = tracking
+        self._hot_keys = hot_keys
         tracking.listen(Listener(self._written, self._lost))
         self._auditor = Auditor(store, reader)
         self._stats = stats
@@ -230,7 +279,33 @@ class FirstLevel:
             del self._parts[tag]
         level.end()
 
-    def find(
+    def begin(self, at: Place, left_ratio: float, *, leased: bool) -> Hit | Miss | Ticket:
+        """For a read that begins: what a first level has, as `Level.find`; else the ticket for the
+        read that must be sent."""
+        level = self._levels.get(at.space.name)
+        if level is None or level.space is not at.space:
+            level = self.of(at.space)
+            if level is None:
+                return NO_TICKET
+        return self._find(level, at, left_ratio, leased=leased) or self._open(level, at)
+
+    def begin_many(
+        self, level: Level, places: Sequence[Place], left_ratios: Sequence[float], *, leased: bool
+    ) -> tuple[list[Hit | Miss | None], Tickets]:
+        """As `begin` for each: what there is, and the tickets of the others. Who calls it closes
+        them."""
+        near = [
+            self._find(level, at, left_ratio, leased=leased)
+            for at, left_ratio in zip(places, left_ratios, strict=True)
+        ]
+        tickets = {
+            at.entry: self._open(level, at)
+            for at, found in zip(places, near, strict=True)
+            if found is None
+        }
+        return near, tickets
+
+    def _find(
         self, level: Level, at: Place, left_ratio: float, *, leased: bool
     ) -> Hit | Miss | None:
         """As `Level.find`; counted, and audited now and then."""
@@ -245,6 +320,13 @@ class FirstLevel:
             if random() < level.audit_ratio:
                 self._auditor.audit(at, found, level.now_us(at.partition))
         return found
+
+    def _open(self, level: Level, at: Place) -> Ticket:
+        """As `Level.open`, if what is found is to be kept."""
+        space = at.space
+        if space.config.hot_keys.l1_only and not self._hot_keys.is_hot(space, at.key):
+            return NO_TICKET
+        return level.open(at)
 
     def forget(self, space: Namespace, written: Iterable[str]) -> None:
         """This worker wrote keys: who asks it next sees that, before Redis tells of it. The write

@@ -112,7 +112,7 @@ class FollowUp:
                 if expires_us:
                     found = found._replace(expires_us=expires_us)
                     self._sweeper.note_if_short(at.space, ttl_ms)
-            if ask is not None and _is_due(sight, left_ratio(at.space, ask)):
+            if ask is not None and is_due(sight, left_ratio(at.space, ask)):
                 grant = await self._leases.take(at, sight, ask, deadline, accept_stale=True)
                 if grant is not None and grant.lease is not None:
                     found = found._replace(fill_token=grant.lease.token, lease=grant.lease)
@@ -132,17 +132,17 @@ def is_final(
 ) -> bool:
     """Whether a read needs nothing more; nearly all don't."""
     if isinstance(found, Hit) and not found.stale:
-        return not _is_due(sight, left_ratio(at.space, ask)) and not _is_sliding(sight)
+        return not is_due(sight, left_ratio(at.space, ask)) and not _is_sliding(sight)
     return ask is None and not (accept_stale and kept_for_errors(sight, at.space))
 
 
 def _is_sliding(sight: Sight) -> bool:
     """Whether a fresh entry is to be given its ttl again by this read."""
     assert sight.raw is not None
-    return bool(sight.raw[1] & entry.SLIDING) and _is_due(sight, 1 - SLIDE_RATIO)
+    return bool(sight.raw[1] & entry.SLIDING) and is_due(sight, 1 - SLIDE_RATIO)
 
 
-def _is_due(sight: Sight, left_ratio: float) -> bool:
+def is_due(sight: Sight, left_ratio: float) -> bool:
     """Whether at most this share of a fresh entry's ttl is left."""
     assert sight.raw is not None
     header = entry.read_header(sight.raw)

@@ -138,6 +138,13 @@ def lease(partition: Partition, place: bytes) -> bytes:
     return partition.tag + b"l" + place[len(partition.tag) + 1 :]
 
 
+def fences(partition: Partition, place: bytes) -> bytes:
+    """`{namespace:partition}n:key`, a sorted set: the writes of the key that are on their way
+    through to the origin, by when each can't take effect any more (Unix ms; record/fence.lua).
+    Expires then."""
+    return partition.tag + b"n" + place[len(partition.tag) + 1 :]
+
+
 def failure(partition: Partition, place: bytes) -> bytes:
     """`{namespace:partition}f:key`, a string: the version of the entry whose fetch failed. Expires
     after FAILURE_MS."""

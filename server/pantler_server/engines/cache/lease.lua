@@ -2,6 +2,7 @@
 -- KEYS[1] entry (string)          KEYS[2] marks of its partition (hash)
 -- KEYS[3] tombstones (zset)       KEYS[4] lease of the key (hash, functions/void_lease.lua)
 -- KEYS[5] failure (string): version of the entry whose refresh failed
+-- KEYS[6] fences of the key (zset, record/fence.lua), where writes go through to an origin
 -- ARGV[1] version (8 bytes) of the entry that the caller read, '' if there was none
 -- ARGV[2] lease id (8 random bytes)   ARGV[3] holder   ARGV[4] ttl (ms)
 -- ARGV[5] channel to tell when it ends, '' for none
@@ -11,7 +12,7 @@
 -- returns 0 if another entry is there now: read again; else
 --   {granted (0 no, 1 now, 2 to this holder before), lease id, holder, generation and sequence (16
 --    bytes), issued (Unix us, text), expiry (Unix us, text), failed 0|1}, the same again for the
---    holder
+--    holder; without a holder while a fence holds it back
 -- clock: redis TIME               expiry: KEYS[4] ARGV[4]; KEYS[2], KEYS[3] never
 local entry, marks, tombstones, lease, failure = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local seen, id, holder, ttl_ms, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -37,6 +38,17 @@ end
 
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
+if KEYS[6] then
+  local fence = redis.call('ZRANGE', KEYS[6], -1, -1, 'WITHSCORES')
+  local left_ms = fence[2] and fence[2] - math.floor(now_us / 1000) or 0
+  if left_ms > 0 then  -- what is loaded now may be outdated before it is stored
+    if channel ~= '' then
+      redis.call('HSET', lease, '>' .. channel, '')
+      redis.call('PEXPIRE', lease, left_ms)
+    end
+    return {0, '', '', '', '0', string.format('%.0f', now_us + left_ms * 1000), failed}
+  end
+end
 if not state then
   -- include functions/new_partition.lua
   state = new_partition(marks, tombstones, ARGV[6])

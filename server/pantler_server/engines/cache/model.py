@@ -23,6 +23,8 @@ class MissReason(Enum):
     """The namespace was invalidated, or the entry is of an earlier generation of its partition."""
     HIDDEN_BY_DEPENDENCY = auto()
     HIDDEN_BY_AGE = auto()
+    NO_RECORD = auto()
+    """The origin has no record of the key."""
 
 
 class Lease(NamedTuple):

@@ -186,13 +186,15 @@ def take_lease(at: Place, version: int, ask: LeaseAsk, content: bool, channel: s
     """The reply is 0 if the entry is not of this version any more, else that of lease.lua. As the
     ask names a holder, the script may run twice."""
     partition, place = at.partition, at.entry
-    places = (
+    places = [
         place,
         keys.marks(partition),
         keys.tombstones(partition),
         keys.lease(partition, place),
         keys.failure(partition, place),
-    )
+    ]
+    if at.space.config.origin is not None:
+        places.append(keys.fences(partition, place))
     arguments = (
         entry.pack_version(version),
         random.randbytes(8),

@@ -1,9 +1,11 @@
-"""Whether a worker can take calls, and what it knows of its Redis. Nothing here waits for Redis."""
+"""Whether a worker can take calls, and what it knows of its Redis and of the origins. Nothing here
+waits for either."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pantler_server.origins.origin import OriginHealth
 from pantler_server.store.store import Store
 
 
@@ -22,28 +24,45 @@ class StoreHealth:
 
 @dataclass(frozen=True, slots=True)
 class WorkerHealth:
-    """A worker and its stores."""
+    """A worker, its stores, and the origins of its namespaces."""
 
     ready: bool
     worker: int
     started_ms: int
     stores: tuple[StoreHealth, ...]
+    origins: tuple[OriginHealth, ...]
+    """They do not count for `ready`: other namespaces work."""
+    warming: tuple[str, ...]
+    """The namespaces that are being warmed and that `ready` waits for."""
 
 
 class HealthEngine:
-    """The health of worker number `worker`."""
+    """The health of worker number `worker`. `origins` says how those are, and `warming` which
+    namespaces are to be warmed before it is ready, without asking anybody."""
 
-    def __init__(self, worker: int, stores: Sequence[Store]) -> None:
+    def __init__(
+        self,
+        worker: int,
+        stores: Sequence[Store],
+        origins: Callable[[], Sequence[OriginHealth]],
+        warming: Callable[[], tuple[str, ...]],
+    ) -> None:
         self.draining = False
         """Set once, when the worker begins to stop."""
         self._worker = worker
         self._stores = stores
+        self._origins = origins
+        self._warming = warming
         self._started_ms = time.time_ns() // 1_000_000
 
     @property
     def ready(self) -> bool:
         """Whether new calls should come here."""
-        return not self.draining and all(store.available for store in self._stores)
+        return (
+            not self.draining
+            and all(store.available for store in self._stores)
+            and not self._warming()
+        )
 
     def report(self) -> WorkerHealth:
         """All of it, for people and dashboards."""
@@ -52,6 +71,8 @@ class HealthEngine:
             worker=self._worker,
             started_ms=self._started_ms,
             stores=tuple(map(_store_health, self._stores)),
+            origins=tuple(self._origins()),
+            warming=self._warming(),
         )
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import randbytes
 
 from pantler_server.core.config import NamespaceConfig, Settings
-from pantler_server.core.errors import NamespaceUnknown, TooManyNamespaces
+from pantler_server.core.errors import NamespaceUnknown, NoOrigin, TooManyNamespaces
 from pantler_server.core.keyspace import hash_tag
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.namespaces.keys import DEPLOYMENT, REGISTRY
@@ -53,7 +53,7 @@ class NamespaceEngine:
         self._settings = settings
         self._known.clear()
 
-    async def resolve(self, name: str, deadline: float) -> Namespace:
+    async def resolve(self, name: str, deadline: float, *, for_records: bool = False) -> Namespace:
         """As `Namespaces.resolve`: one round trip for a name that this worker has not seen."""
         known = self._known.get(name)
         if known is not None:
@@ -63,6 +63,8 @@ class NamespaceEngine:
         if not configured:
             self._admit(name)
         config = settings.namespace(name)
+        if for_records and config.origin is None:
+            raise NoOrigin(name)
         wanted = config.partitions or self._default_partitions
         # HSETNX twice changes nothing, so the pair may be repeated like a read.
         request = read(
@@ -116,6 +118,13 @@ class NamespaceEngine:
             )
             for name in sorted({*used, *settings.namespaces})
         ]
+
+    async def take_up(self, wanted: Callable[[NamespaceConfig], bool], deadline: float) -> None:
+        """Resolves those that are configured, or were ever used, and whose configuration is wanted:
+        each is prepared. Raises StoreError."""
+        for listed in await self.list(deadline):
+            if wanted(listed.config):
+                await self.resolve(listed.name, deadline)
 
     def _admit(self, name: str) -> None:
         if self._settings.strict_namespaces:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import structlog
 
+from pantler_server.core import background
 from pantler_server.core.clock import RedisClock
 from pantler_server.core.config import Topology
 from pantler_server.core.errors import ServiceError, StoreError
@@ -174,11 +175,5 @@ class AcquireAll:
     def _goes_on(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         """Runs it whether or not anybody waits for it."""
         task = asyncio.create_task(work)
-        self._going_on.add(task)
-        task.add_done_callback(self._ended)
+        background.keep(self._going_on, task)
         return task
-
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._going_on.discard(task)
-        if not task.cancelled():
-            task.exception()  # who waited has it; else the log has it as never retrieved

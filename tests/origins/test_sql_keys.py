@@ -1,0 +1,77 @@
+"""The keys of all records, a page at a time, for warming."""
+
+import pytest
+from pantler_server.core.errors import OriginNotReady
+from pantler_server.core.record import Operation
+
+from tests.origins.conftest import PEOPLE, Table, Tables
+
+UPSERT = Operation.UPSERT
+
+
+async def pages(
+    table: Table, query: str | None = None, after: str = "", size: int = 3
+) -> list[list[str]]:
+    return [list(page) async for page in table.origin.list_keys(query, after, size)]
+
+
+async def fill(table: Table, keys: list[str]) -> None:
+    writes = [await table.write(key, UPSERT, name="x", age=len(key)) for key in keys]
+    assert await table.apply(*writes) == []
+
+
+async def test_an_empty_table_has_no_pages(people: Table) -> None:
+    assert people.origin.keys_can_be_listed
+    assert await pages(people) == []
+
+
+async def test_all_keys_come_in_pages(people: Table) -> None:
+    await fill(people, list("gfedcba"))
+    assert await pages(people) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert await pages(people, after="e") == [["f", "g"]]
+    assert await pages(people, size=7) == [list("abcdefg")]
+
+
+async def test_whole_numbers_come_in_their_own_order(tables: Tables) -> None:
+    table = await tables.make("id BIGINT PRIMARY KEY, name TEXT, age INTEGER")
+    await fill(table, ["10", "9", "-1", "9223372036854775807"])
+    assert await pages(table) == [["-1", "9", "10"], ["9223372036854775807"]]
+    assert await pages(table, after="9") == [["10", "9223372036854775807"]]
+
+
+async def test_uuids_come_in_order(tables: Tables) -> None:
+    table = await tables.make("id UUID PRIMARY KEY, name TEXT, age INTEGER")
+    keys = [f"{n}ba7b810-9dad-11d1-80b4-00c04fd430c8" for n in range(5)]
+    await fill(table, keys[::-1])
+    assert await pages(table) == [keys[:3], keys[3:]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT id FROM {table} WHERE age = 2",
+        "SELECT id FROM {table} WHERE age = 2 ORDER BY name LIMIT 100;  ",
+        "WITH two AS (SELECT * FROM {table} WHERE age = 2) SELECT id FROM two -- those of two",
+        "SELECT id FROM {table} WHERE name LIKE '%x' AND name NOT IN (':key', '\\:') AND age = 2",
+        r"SELECT id FROM {table} WHERE age = 2 AND name NOT LIKE 'x\_%' ESCAPE '\'",
+        "SELECT id FROM {table} WHERE age = 2 UNION ALL SELECT id FROM {table} WHERE age = 2",
+        "SELECT NULL UNION SELECT id FROM {table} WHERE age = 2",
+    ],
+)
+async def test_a_query_gives_the_keys(people: Table, query: str) -> None:
+    await fill(people, ["aa", "b", "cc", "dd", "ee", "f"])
+    query = query.replace("{table}", people.name)
+    assert await pages(people, query) == [["aa", "cc", "dd"], ["ee"]]
+    assert await pages(people, query, after="cc") == [["dd", "ee"]]
+
+
+@pytest.mark.parametrize("query", ["SELECT id FROM nowhere", "SELECT nothing FROM {table}", "no"])
+async def test_a_query_that_fails_is_said_and_is_no_problem_of_the_table(
+    tables: Tables, query: str
+) -> None:
+    table = await tables.make(PEOPLE)
+    await fill(table, ["a"])
+    with pytest.raises(OriginNotReady, match="query"):
+        await pages(table, query.replace("{table}", table.name))
+    assert table.origin.problem == ""
+    assert await table.load("a") is not None
