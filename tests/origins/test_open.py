@@ -70,6 +70,20 @@ async def test_a_namespace_has_its_origin_or_none(
     await origins.stop()
 
 
+async def test_namespaces_with_one_url_share_their_connections() -> None:
+    origins = Origins(settings(one=behind_nobody(), other=behind_nobody()))
+    await origins.start()
+    await asyncio.sleep(0)  # both begin
+    assert origins._databases is not None
+    assert len(origins._databases) == 1
+    used = {
+        origin._inner._databases  # type: ignore[attr-defined]  # a SqlOrigin's
+        for origin in origins._origins.values()
+    }
+    assert used == {origins._databases}
+    await origins.stop()
+
+
 async def test_an_origin_that_was_not_looked_at_yet_is_not_said_to_be_available(
     tmp_path: Path,
 ) -> None:

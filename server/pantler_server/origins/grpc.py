@@ -298,7 +298,7 @@ class GrpcOrigin:
     def list_keys(
         self, query: str | None, after: str, page_size: int
     ) -> AsyncIterator[Sequence[str]]:
-        raise NotImplementedError("an OriginService lists no keys")
+        raise OriginNotReady(self._namespace, "a service does not list its keys")
 
     async def _store_in_turn(self, write: Write, deadline: float) -> Stored:
         async with self._batch_turns:

@@ -106,7 +106,8 @@ class Origins:
             from pantler_server.origins.sql import SqlOrigin
             from pantler_server.origins.sql_database import Databases
 
-            self._databases = self._databases or Databases()
+            if self._databases is None:  # and not merely empty
+                self._databases = Databases()
             return SqlOrigin(name, config.sql, self._databases)
         return GrpcOrigin(name, config, self._channels)
 
