@@ -85,6 +85,21 @@ async def test_a_wrong_configuration_is_refused_and_the_old_one_stays(tmp_path: 
         assert await ttl_s(channel, "k") == 300
 
 
+async def test_a_file_that_is_being_written_takes_nothing_away(tmp_path: Path) -> None:
+    config = tmp_path / "pantler.yaml"
+    config.write_text("namespaces: {users: {ttl: 5m}}\n")
+    async with PantlerServer(config=config) as server:
+        await asyncio.sleep(0.5)  # until the watch stands
+        config.write_text("")
+        refused = await server.wait_for("configuration refused, the old one stays")
+        assert "is empty: {} stands for the defaults" in refused["reason"]
+        [channel] = channels(server, 1)
+        assert await ttl_s(channel, "k") == 300
+        config.write_text("namespaces: {users: {ttl: 6m}}\n")
+        await server.wait_for("configuration reloaded")
+        assert await ttl_s(channel, "k") == 360
+
+
 async def test_options_of_the_command_line_survive_a_reload(tmp_path: Path) -> None:
     config = tmp_path / "pantler.yaml"
     config.write_text("workers: 1\n")

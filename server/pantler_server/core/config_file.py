@@ -64,6 +64,9 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[SettingPath, int]]:
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ConfigInvalid([ConfigProblem(str(path), "", f"can't be read: {reason}")]) from None
+    if not text.strip():  # as a reload finds a file that is being written: the old one must stay
+        problem = ConfigProblem(str(path), "", "is empty: {} stands for the defaults")
+        raise ConfigInvalid([problem])
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         document = yaml.safe_load(text)
