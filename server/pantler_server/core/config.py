@@ -4,7 +4,7 @@
 with no file at all the service works, on an embedded Valkey.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from pantler_server.core.board_config import BoardConfig, pattern_problems
+from pantler_server.core.cdn_config import CdnTarget, HttpPolicy, NamespaceCdn
 from pantler_server.core.channel_config import ChannelsConfig
 from pantler_server.core.duration import MILLISECOND
 from pantler_server.core.envoy_config import EnvoyDomain, check_domains
@@ -248,6 +249,10 @@ class NamespaceConfig(_Section):
     """What is loaded ahead from the origin."""
     hot_keys: HotKeysConfig = HotKeysConfig()
     """How keys are found that are read much, and what is done for them."""
+    http: HttpPolicy | None = None
+    """How its entries are served over HTTP; unset: they are not."""
+    cdn: NamespaceCdn | None = None
+    """The CDNs that its invalidations purge; unset: none."""
 
     @model_validator(mode="after")
     def _boards_are_well_formed(self) -> "NamespaceConfig":
@@ -298,6 +303,8 @@ class Settings(_Section):
     """Rules of rate limits by the names that calls give."""
     envoy_domains: tuple[EnvoyDomain, ...] = ()
     """Limits for Envoy."""
+    cdn_targets: dict[Name, CdnTarget] = {}
+    """CDNs and proxies that are purged, by the names that calls give."""
     default_deadline: Duration = Field(timedelta(seconds=5), ge=MILLISECOND)
     """How long a call may take that comes without a deadline."""
     drain_timeout: Duration = Field(timedelta(seconds=10), ge=timedelta(0))
@@ -344,6 +351,13 @@ class Settings(_Section):
                     f"{path} has both origin and sliding: what is read all the time would never "
                     "be loaded again; choose one"
                 )
+            if config.cdn is not None:
+                refuse("Settings", _unknown_targets(place, config.cdn, self.cdn_targets))
+                if config.replica_reads:
+                    raise ValueError(
+                        f"{path} has both cdn and replica_reads: after a purge the CDN could be "
+                        "filled from a replica that is behind; choose one"
+                    )
             if config.negative_ttl > config.max_ttl:
                 raise ValueError(f"{path}.negative_ttl is longer than its max_ttl")
             if (
@@ -405,6 +419,14 @@ def _problems_without_origin(place: tuple[str, ...], config: NamespaceConfig) ->
         yield (*place, "warm"), "has no origin to load from"
 
 
+def _unknown_targets(
+    place: tuple[str, ...], cdn: NamespaceCdn, targets: Mapping[str, CdnTarget]
+) -> Iterator[Problem]:
+    for index, name in enumerate(cdn.targets):
+        if name not in targets:
+            yield (*place, "cdn", "targets", index), f"{name!r} is not under cdn_targets"
+
+
 RELOADABLE = frozenset(
     {
         "strict_namespaces",
@@ -414,6 +436,7 @@ RELOADABLE = frozenset(
         "events",
         "rate_limits",
         "envoy_domains",
+        "cdn_targets",
         "default_deadline",
         "log",
     }

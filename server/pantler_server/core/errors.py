@@ -23,6 +23,12 @@
     ├── OriginNotReady        the origin can't serve as it is configured
     ├── OriginUnavailable     the origin is away or failed, and nothing was done
     ├── OriginOutcomeUnknown  the origin went away with a write under way
+    ├── NoHttp                the namespace is not served over HTTP
+    ├── CdnTargetUnknown      no CDN target of the configuration has the name
+    ├── PurgeUnknown          there is no purge with the id
+    ├── NoEdgeStore           the CDN target has no edge store
+    ├── CdnRefused            a CDN refused what it was asked for
+    ├── CdnUnavailable        a CDN is away or failed
     ├── ResponseTooLarge      the answer would not fit a message
     ├── ConfigInvalid         a configuration file that can't be put in force
     ├── DeadlinePassed        the call's time was up
@@ -318,6 +324,60 @@ class OriginOutcomeUnknown(ServiceError):
             "write took effect, or it did not; repeat it with its request id",
             namespace=namespace,
         )
+
+
+class NoHttp(ServiceError):
+    """The namespace has no HTTP policy. The operator gives it one, or the caller sends a policy."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace!r} is not served over HTTP: set its `http` ({{}} will do)",
+            namespace=namespace,
+        )
+
+
+class CdnTargetUnknown(ServiceError):
+    """No CDN target has the name. The operator adds it, or the caller corrects the name."""
+
+    def __init__(self, target: str) -> None:
+        named = f"no CDN target is called {target!r}" if target else "there is no CDN target"
+        super().__init__(f"{named}: add it under `cdn_targets`, or correct the name", target=target)
+
+
+class PurgeUnknown(ServiceError):
+    """There is no purge with the id, or it is more than a day old."""
+
+    def __init__(self, purge_id: str) -> None:
+        super().__init__(
+            f"there is no purge {purge_id!r}: ids are kept for a day", purge_id=purge_id
+        )
+
+
+class NoEdgeStore(ServiceError):
+    """The CDN target keeps no values at its edge. The operator says where they are."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"CDN target {target!r} has no edge store: give it `cloudflare.account` and "
+            "`cloudflare.kv_namespace`",
+            target=target,
+        )
+
+
+class CdnRefused(ServiceError):
+    """A CDN refused what it was asked for: a wrong token, or a limit of its own. The operator or
+    the caller mends what the message names; repeating it is of no use."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(f"CDN target {target!r} refused: {reason}", target=target)
+
+
+class CdnUnavailable(ServiceError):
+    """A CDN could not be reached, failed, or asked for patience: it may have done what it was asked
+    for. The caller repeats the call after a moment."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(f"CDN target {target!r} did not serve: {reason}", target=target)
 
 
 class ResponseTooLarge(ServiceError):

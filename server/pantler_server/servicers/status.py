@@ -70,6 +70,18 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.OriginOutcomeUnknown: _Meaning(
         code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_ORIGIN_OUTCOME_UNKNOWN, retry=True
     ),
+    errors.NoHttp: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_HTTP),
+    errors.CdnTargetUnknown: _Meaning(
+        code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_CDN_TARGET_UNKNOWN
+    ),
+    errors.PurgeUnknown: _Meaning(code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_PURGE_UNKNOWN),
+    errors.NoEdgeStore: _Meaning(
+        code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_EDGE_STORE
+    ),
+    errors.CdnRefused: _Meaning(code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_CDN_REFUSED),
+    errors.CdnUnavailable: _Meaning(
+        code_pb2.UNAVAILABLE, errors_pb2.ERROR_REASON_CDN_UNAVAILABLE, retry=True
+    ),
     errors.ResponseTooLarge: _Meaning(
         code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_RESPONSE_TOO_LARGE
     ),
@@ -141,6 +153,10 @@ def _specific(error: errors.ServiceError) -> list[Message]:
             errors.NoOrigin() | errors.HasOrigin() | errors.WriteRefused() | errors.OriginNotReady()
         ):
             return [_precondition([("ORIGIN", error.metadata["namespace"], error.message)])]
+        case errors.NoHttp():
+            return [_precondition([("HTTP", error.metadata["namespace"], error.message)])]
+        case errors.NoEdgeStore() | errors.CdnRefused():
+            return [_precondition([("CDN", error.metadata["target"], error.message)])]
         case errors.CascadeTooWide():
             return [_precondition([("CASCADE", "keys", error.message)])]
     return []

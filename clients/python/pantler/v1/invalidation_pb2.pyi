@@ -34,12 +34,14 @@ class InvalidateKeysRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., cascade: _Optional[bool] = ...) -> None: ...
 
 class InvalidateKeysResponse(_message.Message):
-    __slots__ = ("invalidated", "invalidated_count")
+    __slots__ = ("invalidated", "invalidated_count", "purge_id")
     INVALIDATED_FIELD_NUMBER: _ClassVar[int]
     INVALIDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PURGE_ID_FIELD_NUMBER: _ClassVar[int]
     invalidated: _containers.RepeatedScalarFieldContainer[str]
     invalidated_count: int
-    def __init__(self, invalidated: _Optional[_Iterable[str]] = ..., invalidated_count: _Optional[int] = ...) -> None: ...
+    purge_id: str
+    def __init__(self, invalidated: _Optional[_Iterable[str]] = ..., invalidated_count: _Optional[int] = ..., purge_id: _Optional[str] = ...) -> None: ...
 
 class InvalidateTagsRequest(_message.Message):
     __slots__ = ("namespace", "tags", "mode")
@@ -52,8 +54,10 @@ class InvalidateTagsRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ...) -> None: ...
 
 class InvalidateTagsResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("purge_id",)
+    PURGE_ID_FIELD_NUMBER: _ClassVar[int]
+    purge_id: str
+    def __init__(self, purge_id: _Optional[str] = ...) -> None: ...
 
 class InvalidatePatternRequest(_message.Message):
     __slots__ = ("namespace", "pattern", "dry_run")
@@ -66,18 +70,20 @@ class InvalidatePatternRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., pattern: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class InvalidatePatternResponse(_message.Message):
-    __slots__ = ("scanned", "total", "invalidated", "examples", "done")
+    __slots__ = ("scanned", "total", "invalidated", "examples", "done", "purge_id")
     SCANNED_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     INVALIDATED_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    PURGE_ID_FIELD_NUMBER: _ClassVar[int]
     scanned: int
     total: int
     invalidated: int
     examples: _containers.RepeatedScalarFieldContainer[str]
     done: bool
-    def __init__(self, scanned: _Optional[int] = ..., total: _Optional[int] = ..., invalidated: _Optional[int] = ..., examples: _Optional[_Iterable[str]] = ..., done: _Optional[bool] = ...) -> None: ...
+    purge_id: str
+    def __init__(self, scanned: _Optional[int] = ..., total: _Optional[int] = ..., invalidated: _Optional[int] = ..., examples: _Optional[_Iterable[str]] = ..., done: _Optional[bool] = ..., purge_id: _Optional[str] = ...) -> None: ...
 
 class InvalidateNamespaceRequest(_message.Message):
     __slots__ = ("namespace", "mode")
@@ -88,10 +94,12 @@ class InvalidateNamespaceRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ...) -> None: ...
 
 class InvalidateNamespaceResponse(_message.Message):
-    __slots__ = ("version",)
+    __slots__ = ("version", "purge_id")
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    PURGE_ID_FIELD_NUMBER: _ClassVar[int]
     version: int
-    def __init__(self, version: _Optional[int] = ...) -> None: ...
+    purge_id: str
+    def __init__(self, version: _Optional[int] = ..., purge_id: _Optional[str] = ...) -> None: ...
 
 class InvalidateOlderThanRequest(_message.Message):
     __slots__ = ("namespace", "created_before", "mode")
@@ -104,8 +112,10 @@ class InvalidateOlderThanRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ...) -> None: ...
 
 class InvalidateOlderThanResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("purge_id",)
+    PURGE_ID_FIELD_NUMBER: _ClassVar[int]
+    purge_id: str
+    def __init__(self, purge_id: _Optional[str] = ...) -> None: ...
 
 class DeclareDependenciesRequest(_message.Message):
     __slots__ = ("namespace", "key", "depends_on")
@@ -168,7 +178,7 @@ class PublishEventResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[RuleOutcome, _Mapping]]] = ..., duplicate: _Optional[bool] = ...) -> None: ...
 
 class RuleOutcome(_message.Message):
-    __slots__ = ("rule", "namespace", "mode", "keys", "cascaded", "tags", "all")
+    __slots__ = ("rule", "namespace", "mode", "keys", "cascaded", "tags", "all", "purge_ids")
     RULE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +186,7 @@ class RuleOutcome(_message.Message):
     CASCADED_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     ALL_FIELD_NUMBER: _ClassVar[int]
+    PURGE_IDS_FIELD_NUMBER: _ClassVar[int]
     rule: str
     namespace: str
     mode: InvalidationMode
@@ -183,7 +194,8 @@ class RuleOutcome(_message.Message):
     cascaded: int
     tags: _containers.RepeatedScalarFieldContainer[str]
     all: bool
-    def __init__(self, rule: _Optional[str] = ..., namespace: _Optional[str] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., keys: _Optional[_Iterable[str]] = ..., cascaded: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., all: _Optional[bool] = ...) -> None: ...
+    purge_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rule: _Optional[str] = ..., namespace: _Optional[str] = ..., mode: _Optional[_Union[InvalidationMode, str]] = ..., keys: _Optional[_Iterable[str]] = ..., cascaded: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., all: _Optional[bool] = ..., purge_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchInvalidationsRequest(_message.Message):
     __slots__ = ("namespaces", "resume_token", "heartbeat_interval")

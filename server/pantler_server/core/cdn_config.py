@@ -1,0 +1,193 @@
+"""CDNs and proxies in the configuration: what they are, how they are reached, and what a namespace
+has to do with them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializationInfo,
+    field_serializer,
+    model_validator,
+)
+
+from pantler_server.core.duration import MILLISECOND
+from pantler_server.core.setting_types import Duration, Problem, refuse, revealed
+
+TEN_YEARS = timedelta(days=3650)
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or not value.isprintable() or " " in value:
+        raise ValueError(f"{value!r} must be a URL that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+def _header_text(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+"""Kept without a slash at its end."""
+HeaderText = Annotated[str, AfterValidator(_header_text)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+Seconds = Annotated[Duration, Field(ge=timedelta(0), le=TEN_YEARS)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CloudflareTarget(_Section):
+    """A zone of Cloudflare, and a namespace of its Workers KV."""
+
+    zone: Id
+    """The id of the zone."""
+    token: SecretStr
+    """An API token that may purge the zone's cache, and edit Workers KV storage."""
+    account: Id | None = None
+    """The id of the account; for the edge store."""
+    kv_namespace: Id | None = None
+    """The id of the Workers KV namespace; for the edge store."""
+    api: HttpUrl = "https://api.cloudflare.com/client/v4"
+
+    @field_serializer("token", when_used="json")
+    def _hide_token(self, value: SecretStr, info: SerializationInfo) -> str:
+        return value.get_secret_value() if revealed(info) else str(value)
+
+    @model_validator(mode="after")
+    def _edge_store_is_whole(self) -> "CloudflareTarget":
+        if (self.account is None) != (self.kv_namespace is None):
+            raise ValueError("account and kv_namespace go together: the edge store needs both")
+        return self
+
+
+class FastlyTarget(_Section):
+    """A service of Fastly."""
+
+    service: Id
+    """The id of the service."""
+    token: SecretStr
+    """An API token with the scope to purge (purge_select, and purge_all for everything)."""
+    api: HttpUrl = "https://api.fastly.com"
+
+    @field_serializer("token", when_used="json")
+    def _hide_token(self, value: SecretStr, info: SerializationInfo) -> str:
+        return value.get_secret_value() if revealed(info) else str(value)
+
+
+class VarnishTarget(_Section):
+    """Varnish servers with the xkey module, and a VCL that takes PURGE (docs/cdn.md has one)."""
+
+    servers: tuple[HttpUrl, ...] = Field(min_length=1, max_length=100)
+    """Each of them, as http://10.0.0.5:6081: all must purge."""
+    host: HeaderText | None = None
+    """The Host of its requests for tags and for everything; unset: the server's."""
+
+
+class HttpTarget(_Section):
+    """Anything that purges by an HTTP request. In the templates `{tag}`, `{url}` and `{soft}`
+    (1 or 0) stand for what is purged; what goes into a URL is escaped for it."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE", "PURGE", "BAN"] = "POST"
+    headers: dict[HeaderText, SecretStr] = {}
+    """Of every request, a token for example."""
+    tag_url: HttpUrl | None = None
+    """Where one tag is purged, as https://cdn.example/purge/tag/{tag}; unset: it can't."""
+    url_url: HttpUrl | None = None
+    """Where one URL is purged; unset: it can't."""
+    all_url: HttpUrl | None = None
+    """Where everything is purged; unset: it can't."""
+    body: str | None = None
+    """The body of every request, a template too: values are escaped for JSON strings."""
+
+    @field_serializer("headers", when_used="json")
+    def _hide_headers(self, value: dict[str, SecretStr], info: SerializationInfo) -> dict[str, str]:
+        shown = SecretStr.get_secret_value if revealed(info) else str
+        return {name: shown(text) for name, text in value.items()}
+
+    @model_validator(mode="after")
+    def _can_purge_something(self) -> "HttpTarget":
+        if self.tag_url is None and self.url_url is None and self.all_url is None:
+            raise ValueError("give at least one of tag_url, url_url and all_url")
+        return self
+
+
+class CdnTarget(_Section):
+    """A CDN or proxy that keeps responses: one of `cloudflare`, `fastly`, `varnish` and `http`."""
+
+    cloudflare: CloudflareTarget | None = None
+    fastly: FastlyTarget | None = None
+    varnish: VarnishTarget | None = None
+    http: HttpTarget | None = None
+    timeout: Duration = Field(timedelta(seconds=10), ge=MILLISECOND, le=timedelta(minutes=5))
+    """How long one request may take."""
+    max_requests_per_second: float | None = Field(None, gt=0, le=10_000)
+    """How many requests purges may send it in a second; unset: what the vendor documents."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "CdnTarget":
+        kinds = ("cloudflare", "fastly", "varnish", "http")
+        if sum(getattr(self, kind) is not None for kind in kinds) != 1:
+            raise ValueError("give one of cloudflare, fastly, varnish and http")
+        return self
+
+
+class NamespaceCdn(_Section):
+    """Which targets keep what is made of a namespace's entries."""
+
+    targets: tuple[str, ...] = Field(min_length=1, max_length=16)
+    """The names of targets that the namespace's invalidations purge."""
+    urls: tuple[HttpUrl, ...] = Field((), max_length=16)
+    """URLs that show an entry, as https://shop.example/products/{key}: an invalidation of the key
+    purges them, beside its tag."""
+
+
+class HttpPolicy(_Section):
+    """How the entries of a namespace are served over HTTP, and how long others may keep them."""
+
+    visibility: Literal["public", "private"] = "public"
+    max_age: Seconds | None = None
+    """How long a response is fresh, but never past its entry; unset: as long as the entry."""
+    s_maxage: Seconds | None = None
+    """The same for CDNs and proxies."""
+    cdn_max_age: Seconds | None = None
+    """The same for CDNs alone, in CDN-Cache-Control (RFC 9213)."""
+    immutable: bool = False
+    """Whether a response never changes while it is fresh."""
+    must_revalidate: bool = False
+    """Whether a stale one must be asked for again."""
+    stale_while_revalidate: Seconds | None = None
+    """How long a stale one may be given while it is asked for again."""
+    stale_if_error: Seconds | None = None
+    """How long a stale one may be given if asking fails."""
+    no_store: bool = False
+    """Whether nobody may keep it."""
+    vary: tuple[HeaderText, ...] = Field((), max_length=16)
+    """Request headers on which responses depend."""
+    not_found_max_age: Seconds = timedelta(seconds=5)
+    """How long it may be kept that there is no entry."""
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> "HttpPolicy":
+        refuse("HttpPolicy", self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        lifetimes = ("max_age", "s_maxage", "cdn_max_age")
+        graces = ("stale_while_revalidate", "stale_if_error")
+        if self.no_store:
+            for name in (*lifetimes, *graces, "immutable", "must_revalidate"):
+                if getattr(self, name):
+                    yield (name,), "is of no use with no_store"
+        if self.visibility == "private":
+            for name in ("s_maxage", "cdn_max_age"):
+                if getattr(self, name) is not None:
+                    yield (name,), "is for those who may not keep it: visibility is private"
