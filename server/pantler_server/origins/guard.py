@@ -149,12 +149,13 @@ class GuardedOrigin:
         self, key: str, operation: Operation, fields: Record, deadline: float
     ) -> Record:
         deadline = min(deadline, asyncio.get_running_loop().time() + self._timeout_s)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._started()
-                return await self._inner.check(key, operation, fields, deadline)
-        except TimeoutError:
-            raise self._unavailable("did not answer in time") from None
+        if not self._has_started:  # a timer costs more than most checks
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._started()
+            except TimeoutError:
+                raise self._unavailable("did not answer in time") from None
+        return await self._inner.check(key, operation, fields, deadline)
 
     def whole_record(self, key: str, fields: Record, version: int) -> Record | None:
         return self._inner.whole_record(key, fields, version)
@@ -244,9 +245,13 @@ class GuardedOrigin:
             raise OriginOutcomeUnknown(self._namespace) if is_write else self._not_used()
         return call.result()
 
+    @property
+    def _has_started(self) -> bool:
+        return self._starting is not None and self._starting.done()
+
     async def _started(self) -> None:
         assert self._starting is not None
-        if not self._starting.done():
+        if not self._has_started:
             await asyncio.shield(self._starting)
 
     async def _turn(self, metrics: CallMetrics, deadline: float) -> int:

@@ -4,8 +4,8 @@ values of its columns look.
 All names in statements come from here: from the configuration, and only if the database has them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from sqlalchemy import Connection, Inspector, TableClause, column, inspect, select, table, text
@@ -70,6 +70,32 @@ class SqlTable:
     has_triggers: bool
     has_late_triggers: bool
     """Whether they may change a row after a statement has given it."""
+    written: tuple[TableColumn, ...] = field(init=False, repr=False)
+    """The columns that callers write: all but the key, the version and what the table gives."""
+    _required: frozenset[str] = field(init=False, repr=False)
+    """Of these, the ones without which there is no row."""
+    _defaulted: frozenset[str] = field(init=False, repr=False)
+    """Of these, the ones that the table fills in where they are not given."""
+    _unset: Record = field(init=False, repr=False)
+    """The others of these, as they are where they are not given."""
+    _adds_to_rows: bool = field(init=False, repr=False)
+    """Whether a row has more in it than was written."""
+
+    def __post_init__(self) -> None:
+        def learn(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)  # as a frozen one sets its own
+
+        own = (self.key, self.version)
+        written = [one for one in self.columns.values() if not (one in own or one.given_by_table)]
+        learn("written", tuple(written))
+        learn(
+            "_required",
+            frozenset(one.name for one in written if not (one.nullable or one.has_default)),
+        )
+        learn("_defaulted", frozenset(one.name for one in written if one.has_default))
+        learn("_unset", {one.name: None for one in written if not one.has_default})
+        given = any(one.given_by_table for one in self.columns.values())
+        learn("_adds_to_rows", self.has_triggers or given)
 
     def has_columns_of(self, other: "SqlTable") -> bool:
         """Whether statements for the other one do here what they do there."""
@@ -118,7 +144,8 @@ class SqlTable:
         if operation is Operation.UPDATE and not checked and not wrong:
             wrong.append(FieldViolation("fields", "must not be empty"))
         if operation in (Operation.INSERT, Operation.UPSERT):
-            wrong.extend(self._missing(fields))
+            missing = (name for name in self._unset if name in self._required - fields.keys())
+            wrong.extend(FieldViolation(f"fields.{name}", "is required") for name in missing)
         if wrong:
             raise InvalidFields(wrong)
         return checked
@@ -145,32 +172,16 @@ class SqlTable:
             return None
         return found.converter.to_wire(found.converter.to_database(value))
 
-    def _missing(self, fields: Record) -> Iterator[FieldViolation]:
-        for one in self.written:
-            if not (one.name in fields or one.nullable or one.has_default):
-                yield FieldViolation(f"fields.{one.name}", "is required")
-
-    @property
-    def written(self) -> Iterator[TableColumn]:
-        """The columns that callers write: all but the key, the version and what the table gives."""
-        for one in self.columns.values():
-            if not (one is self.key or one is self.version or one.given_by_table):
-                yield one
-
     def whole_record(self, key: str, fields: Record, version: int) -> Record | None:
         """As `Origin.whole_record`."""
-        if self.has_triggers or any(one.given_by_table for one in self.columns.values()):
-            return None
-        if any(one.name not in fields and one.has_default for one in self.written):
+        if self._adds_to_rows or not self._defaulted <= fields.keys():
             return None
         return self.part_of_record(key, fields, version)
 
     def part_of_record(self, key: str, fields: Record, version: int) -> Record:
         """As `Origin.part_of_record`."""
-        record = {name: value for name, value in fields.items() if name in self.columns}
-        for one in self.written:
-            if not one.has_default:
-                record.setdefault(one.name, None)
+        known = {name: value for name, value in fields.items() if name in self.columns}
+        record = {**self._unset, **known}
         if self.version is not None:
             record[self.version.name] = version
         record[self.key.name] = self._wire(self.key, self.key_converter.key_to_database(key))

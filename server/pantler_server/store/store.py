@@ -126,6 +126,11 @@ class Store:
 
         They leave in one write to each server and take effect there in their order.
         """
+        if len(requests) == 1:
+            try:
+                return [await self.call(requests[0], deadline, replica=replica)]
+            except ServiceError as error:
+                return [error]
         if not replica:
             await self._welcome_all({request.slot for request in requests}, deadline)
         limit = self._limit(deadline)

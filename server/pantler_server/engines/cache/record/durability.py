@@ -95,6 +95,8 @@ class Safekeeping:
             for primary in by_primary
             if self.must_wait(space, primary)
         }
+        if not waits:
+            return set()
         met = await asyncio.gather(
             *(self._is_met(one, by_primary[one], safe, deadline) for one, safe in waits.items())
         )

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from pantler_server.core.namespace import Namespace, Partition
@@ -76,17 +77,12 @@ class Append:
     fingerprint: bytes
 
 
-def append(
-    space: Namespace, new: Append, partition: Partition, ttl_ms: int, keep_ms: int, primary: bytes
-) -> Request:
-    """By this primary only. The reply is as append.lua has it."""
-    place = partition.tag + cache_keys.ENTRY + new.key.encode()
-    head, rest = entry.pack(0, ttl_ms * 1000, sliding=False, labels=entry.NO_LABELS, value=b"")
-    places = [
-        place,
+@lru_cache(maxsize=4096)
+def _places(partition: Partition) -> tuple[bytes, ...]:
+    """Those that every write of a partition goes to."""
+    return (
         cache_keys.marks(partition),
         cache_keys.tombstones(partition),
-        cache_keys.lease(partition, place),
         cache_keys.label_marks(partition),
         cache_keys.history(partition),
         keys.log(partition),
@@ -94,7 +90,17 @@ def append(
         keys.log_state(partition),
         keys.dead(partition),
         keys.log_owner(partition),
-    ]
+    )
+
+
+def append(
+    space: Namespace, new: Append, partition: Partition, ttl_ms: int, keep_ms: int, primary: bytes
+) -> Request:
+    """By this primary only. The reply is as append.lua has it."""
+    place = partition.tag + cache_keys.ENTRY + new.key.encode()
+    head, rest = entry.pack(0, ttl_ms * 1000, sliding=False, labels=entry.NO_LABELS, value=b"")
+    marks, tombstones, *others = _places(partition)
+    places = [place, marks, tombstones, cache_keys.lease(partition, place), *others]
     config = space.config.write_behind
     arguments: list[Argument] = [
         new.key,

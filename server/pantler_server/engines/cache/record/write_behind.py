@@ -74,8 +74,8 @@ class _Item:
         """Of append.lua, once it is done."""
         self.primary = b""
         """The run id of the Redis that did it."""
-        self.failed: ServiceError = RecordChanged(put.key)
-        """Why the last attempt came to nothing."""
+        self.failed: ServiceError | None = None
+        """Why the last attempt came to nothing; None: the record was changed meanwhile."""
         self.outcome: Written | ServiceError | None = None
         """None while it is on its way."""
 
@@ -130,7 +130,7 @@ class WriteBehind:
         while left := [item for item in items if item.reply is None and item.outcome is None]:
             if self._loop.time() >= deadline:
                 for item in left:
-                    item.outcome = item.failed
+                    item.outcome = item.failed or RecordChanged(item.put.key)
                 break
             await self._append(space, origin, _first_of_each_key(left), deadline)
             self._hold_back(items)
@@ -181,7 +181,7 @@ class WriteBehind:
             else:
                 self._note(space, item, request.primary, outcome[0])
                 if item.outcome is None and item.reply is None:
-                    pauses, item.failed = True, RecordChanged(item.put.key)
+                    pauses, item.failed = True, None
             item.new = None
         if pauses:
             await asyncio.sleep(PAUSE_S)
