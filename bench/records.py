@@ -1,5 +1,6 @@
-"""What records are measured on: a table of people in a PostgreSQL that syncs each commit, and a
-Valkey that syncs each write."""
+"""What records are measured on: a table of people, in a PostgreSQL that syncs each commit or in a
+SQLite, and the Valkey that Pantler starts for such namespaces: where one writes behind it syncs
+each write."""
 
 import asyncio
 import random
@@ -64,9 +65,9 @@ async def open_postgres(*tables: str) -> AsyncIterator[PostgresServer]:
 
 
 @asynccontextmanager
-async def open_valkey(folder: Path) -> AsyncIterator[str]:
+async def open_valkey(folder: Path, settings: Settings) -> AsyncIterator[str]:
     """Its socket; the folder is for its file."""
-    valkey = EmbeddedValkey(EmbeddedRedis(directory=folder), fsync_always=True)
+    valkey = EmbeddedValkey(EmbeddedRedis(directory=folder), fsync_always=settings.writes_behind)
     await valkey.start()
     try:
         yield str(valkey.socket)
@@ -97,7 +98,10 @@ async def open_writing(postgres: PostgresServer, *names: str) -> AsyncIterator[O
     with tempfile.TemporaryDirectory(prefix="pantler-") as name:
         folder = Path(name)
         settings = Settings.model_validate(configuration(folder, postgres.url, *names))
-        async with open_valkey(folder) as socket, open_records(socket, settings) as opened:
+        async with (
+            open_valkey(folder, settings) as socket,
+            open_records(socket, settings) as opened,
+        ):
             yield opened
 
 

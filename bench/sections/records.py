@@ -299,7 +299,7 @@ async def _stampedes() -> list[tuple[float, int]]:
         table = SlowTable(folder, LOAD_S)
         settings = Settings.model_validate({"namespaces": {NAMESPACE: table.namespace()}})
         async with (
-            open_valkey(folder) as socket,
+            open_valkey(folder, settings) as socket,
             open_records(socket, settings, table.origin) as one,
             open_records(socket, settings, table.origin) as other,
         ):
@@ -350,7 +350,7 @@ async def _reads_while_refreshing() -> tuple[list[tuple[float, float]], int, int
             }
         )
         async with (
-            open_valkey(folder) as socket,
+            open_valkey(folder, settings) as socket,
             open_records(socket, settings, table.origin) as opened,
         ):
             fleeting = await opened.namespace("fleeting")

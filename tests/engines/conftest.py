@@ -43,6 +43,7 @@ OF_RECORDS = {
     "test_drain.py",
     "test_drain_owners.py",
     "test_durability.py",
+    "test_flights.py",
     "test_read_through.py",
     "test_warm_start.py",
     "test_warming.py",

@@ -69,6 +69,13 @@ class Lookups:
         self._stats.of(space.name).count_read(look.found)
         return look
 
+    def count_joined(self, look: Look, reads: int) -> None:
+        """Counts so many more reads that got what this one saw."""
+        stats = self._stats.of(look.at.space.name)
+        for _ in range(reads):
+            self._hot_keys.count(look.at.space, look.at.key)
+            stats.count_read(look.found)
+
     async def look_many(
         self, space: Namespace, wanted: Sequence[str], deadline: float, left_ratios: Sequence[float]
     ) -> list[Look | ServiceError]:

@@ -23,6 +23,7 @@ from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.look import Look
 from pantler_server.engines.cache.model import Hit, LeaseAsk, Miss
+from pantler_server.engines.cache.record.flights import Flight, Flights
 from pantler_server.engines.cache.record.loading import (
     MARGIN_S,
     Loader,
@@ -47,6 +48,7 @@ class ReadThrough:
         self._refresher = refresher
         self._loop = asyncio.get_running_loop()
         self._slow: set[asyncio.Task[Found]] = set()
+        self._flights = Flights()
 
     async def stop(self) -> None:
         await background.stop(tuple(self._slow))
@@ -64,9 +66,25 @@ class ReadThrough:
         origin.check_key(key)
         if force_refresh:
             await self._cache.invalidation.invalidate_keys(space, [key], deadline, soft=True)
+            return await self._get(space, origin, key, deadline, None)
+        while (joined := self._flights.join(space, key, deadline)) is not None:
+            found = await joined
+            if found is not None:
+                return found
+        with self._flights.begin(space, key, deadline) as flight:
+            flight.found = await self._get(space, origin, key, deadline, flight)
+            return flight.found
+
+    async def _get(
+        self, space: Namespace, origin: Origin, key: str, deadline: float, flight: Flight | None
+    ) -> Found:
+        """Without a flight nothing stale is given."""
+        force_refresh = flight is None
         look = await self._cache.lookups.look(
             space, key, deadline, self._refresher.left_ratio(space, key)
         )
+        if flight is not None:
+            self._cache.lookups.count_joined(look, len(flight.joined))
         if _is_foreign(look.found):
             await self._drop(space, [look], deadline)
             look = await self._cache.lookups.look(space, key, deadline, 0)
