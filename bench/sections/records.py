@@ -327,7 +327,7 @@ def refresh_ahead() -> Iterator[Line]:
     with_us, without_us = (statistics.median(side) * 1e6 for side in zip(*pairs, strict=True))
     yield Line(
         f"p99 of reads of {len(KEYS)} keys while they are refreshed ahead, "
-        f"{loads / len(pairs):.0f} loads in {REFRESH_S:.0f} s, against a long ttl",
+        f"{loads / len(pairs):.0f} queries in {REFRESH_S:.0f} s, against a long ttl",
         f"{with_us:,.0f} µs",
         f"{without_us:,.0f} µs",
         f"{statistics.median(one / other for one, other in pairs):.2f}",

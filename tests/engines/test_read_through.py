@@ -43,7 +43,7 @@ async def expire(records: Records, key: str) -> None:
 async def refreshes_have_ended(records: Records) -> None:
     """Waits for those under way in this worker."""
     async with asyncio.timeout(5):
-        while tasks := tuple(records.engine._refresher._busy.values()):
+        while tasks := tuple(records.engine._refresher._tasks):
             await asyncio.wait(tasks)
 
 
@@ -234,6 +234,28 @@ async def test_an_entry_that_is_due_is_refreshed_once_while_all_are_served(
             await asyncio.sleep(0.001)
     refreshes = len(records.origin.queries + others.origin.queries) - 1
     assert refreshes <= 2, "one at a time, and each ends before the next begins"
+
+
+async def test_entries_that_fall_due_together_are_refreshed_with_one_query(
+    make_records: RecordsFactory,
+) -> None:
+    records = await make_records(ttl=timedelta(seconds=60), refresh_ratio=0)  # due at once
+    people = ["1", "2", "3", "4"]
+    for key in people:
+        records.write_row(key, f"old {key}")
+    await records.get_many(*people)
+    for key in people:
+        records.write_row(key, f"new {key}")
+    await records.engine.stop_refresh(records.space, ["4"], soon())
+    for key in people:  # one after the other
+        assert (await records.record(key))["name"] == f"old {key}"  # type: ignore[index]
+    async with asyncio.timeout(5):
+        while len(records.origin.queries) < 2:
+            await asyncio.sleep(0.001)
+    assert records.origin.queries == [people, ["1", "2", "3"]]
+    async with asyncio.timeout(5):
+        while (await records.record("3"))["name"] != "new 3":  # type: ignore[index]
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("wanted", [["1"], None])
