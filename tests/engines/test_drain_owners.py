@@ -369,17 +369,27 @@ async def test_an_owner_may_die_between_the_parts_of_a_batch(
     assert await idle.log_length() == 0
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("death_ratio", "refused_ratio"),
+    [(0.3, 0.0), (0.1, 0.1)],  # what is refused is found in many small steps
+)
+@pytest.mark.parametrize("seed", range(3))
 async def test_owners_that_die_at_any_moment_lose_nothing_and_do_nothing_twice(
-    idle: Worker, origin: People, interrupted: Interrupted, seed: int
+    idle: Worker,
+    origin: People,
+    interrupted: Interrupted,
+    seed: int,
+    death_ratio: float,
+    refused_ratio: float,
 ) -> None:
     """Each drains until it breaks, and another goes on, at times while the first still does."""
     random = Random(seed)
     deaths = 0
+    refused: list[str] = []
 
     async def die(*_: Any) -> None:
         nonlocal deaths
-        if random.random() < 0.3:
+        if random.random() < death_ratio:
             deaths += 1
             raise random.choice([Broken(), OriginUnavailable("", ""), OriginOutcomeUnknown("")])
 
@@ -394,7 +404,10 @@ async def test_owners_that_die_at_any_moment_lose_nothing_and_do_nothing_twice(
     async def write() -> None:
         for number in range(300):
             key, age = f"k{random.randrange(8)}", number
-            if key not in expected:
+            if random.random() < refused_ratio:
+                refused.append(f"bad{number}")
+                await idle.put(refused[-1], UPSERT, age=-1)
+            elif key not in expected:
                 await idle.put(key, INSERT, age=age)
                 expected[key] = row(key, age=age)
             elif random.random() < 0.2:
@@ -416,11 +429,15 @@ async def test_owners_that_die_at_any_moment_lose_nothing_and_do_nothing_twice(
                 await settle(step)
 
             one._settle = settle_or_die  # type: ignore[method-assign]
-            with suppress(
-                Broken, NotOwned, OwnerSuperseded, OriginUnavailable, OriginOutcomeUnknown
-            ):
+            takes_over = random.random() < 0.5
+            try:
                 await one.drain(interrupted)
-            if random.random() < 0.5:
+            except NotOwned:  # were it taken over each time, no pass would come to its end
+                takes_over = random.random() < 0.02
+                await asyncio.sleep(0.001)
+            except (Broken, OwnerSuperseded, OriginUnavailable, OriginOutcomeUnknown):
+                pass
+            if takes_over:
                 await expire_owner(idle)
             one = drain_of(idle, f"{name}{random.random()}")
 
@@ -428,5 +445,5 @@ async def test_owners_that_die_at_any_moment_lose_nothing_and_do_nothing_twice(
     async with asyncio.timeout(50):
         await asyncio.gather(writing, drain("one"), drain("other"))
     assert origin.rows() == expected
-    assert await idle.dead() == []
-    assert deaths > 20
+    assert sorted(one.key for one in await idle.dead()) == sorted(refused)
+    assert deaths > 10
