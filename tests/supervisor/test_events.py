@@ -58,7 +58,7 @@ async def test_rules_change_at_a_reload_and_wrong_ones_leave_the_old(tmp_path: P
         found = details(failed.value)["PreconditionFailure"].violations
         assert [one.subject for one in found] == [f"{config}:5", f"{config}:6"]
         assert await keys(client) == ["u:5"]
-        config.write_text("")
+        config.write_text("{}")
         server.signal(signal.SIGHUP)
         await server.wait_for("configuration reloaded", after=len(server.events))
         assert await keys(client) == []

@@ -404,7 +404,7 @@ async def test_domains_can_be_reloaded(tmp_path: Path, who: str) -> None:
         assert left(await ask("k=1")) == [6]
         await change(domain.replace("LIMIT", "{rule: r}") + rules.replace("LIMIT", "8"))
         assert left(await ask("k=1")) == [6], "a rule that changes is taken up here too"
-        await change("")
+        await change("{}")
         assert left(await ask("k=1", hits=100)) == [0]
         assert codes(await ask("k=1", hits=100)) == [OK]
 
