@@ -14,6 +14,7 @@ from rich.table import Table
 from bench.report import Line, console
 from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
+from bench.sections.gateway import gateway
 from bench.sections.hot_keys import hot_keys
 from bench.sections.invalidation import invalidate_tags, mark_memory, pattern, tagged_get
 from bench.sections.leaderboards import board_size, bulk_submit
@@ -67,6 +68,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "refresh-ahead": refresh_ahead,
     "start": start,
     "memory": memory,
+    "gateway": gateway,
 }
 
 

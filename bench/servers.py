@@ -1,8 +1,9 @@
 """The servers that are compared. They have one processor, the load and Redis the other."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import grpc
@@ -22,12 +23,26 @@ KEYS = [f"user:{number}" for number in range(100)]
 def bare_server(redis_socket: str, experiments: str) -> Iterator[str]:
     """The address of a grpc.aio server that does nothing else, on the processor of the servers."""
     port = 50990 + (experiments == "")
+    env = {"GRPC_EXPERIMENTS": experiments, "GRPC_VERBOSITY": "ERROR"}
+    with _module("bench.bare_server", port, redis_socket, env) as address:
+        yield address
+
+
+@contextmanager
+def bare_http(redis_socket: str) -> Iterator[str]:
+    """The address of an aiohttp server that gives what Redis has, on the processor of the
+    servers."""
+    with _module("bench.bare_http", 50989, redis_socket, {}) as address:
+        yield address
+
+
+@contextmanager
+def _module(name: str, port: int, redis_socket: str, env: Mapping[str, str]) -> Iterator[str]:
     command = [
         *("taskset", "--cpu-list", str(SERVER_CPU)),
-        *(sys.executable, "-m", "bench.bare_server", str(port), redis_socket),
+        *(sys.executable, "-m", name, str(port), redis_socket),
     ]
-    env = {"GRPC_EXPERIMENTS": experiments, "GRPC_VERBOSITY": "ERROR"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **env})
     assert process.stdout is not None
     process.stdout.readline()
     try:

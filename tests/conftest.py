@@ -12,6 +12,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 import grpc.aio
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from pantler.v1 import admin_pb2, admin_pb2_grpc, cache_pb2, cache_pb2_grpc
 
 from tests.servers.cluster import ClusterGroup
@@ -22,6 +23,9 @@ from tests.servers.users_table import UsersTable
 from tests.servers.valkey import ValkeyServer
 
 pytest_plugins = ["tests.components", "pytester"]
+
+settings.register_profile("pantler", deadline=None, max_examples=50)  # none is timed
+settings.load_profile("pantler")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

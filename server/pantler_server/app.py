@@ -7,6 +7,7 @@ import structlog
 from pantler.v1 import (
     admin_pb2,
     cache_pb2,
+    cdn_pb2,
     counter_pb2,
     geo_pb2,
     invalidation_pb2,
@@ -18,11 +19,13 @@ from pantler.v1 import (
 )
 from prometheus_client import Gauge
 
+from pantler_server.cdns.open import Targets
 from pantler_server.core import background
 from pantler_server.core.config import Settings
 from pantler_server.core.logs import configure_logs
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.reload import Reloader
+from pantler_server.edge.gateway import Gateway
 from pantler_server.edge.http import HttpHost
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
@@ -30,6 +33,11 @@ from pantler_server.engines.cache.record.engine import RecordEngine
 from pantler_server.engines.cache.record.warm_start import WarmingAtStart
 from pantler_server.engines.cache.record.warming import Warmer
 from pantler_server.engines.cache.stats import CacheStats
+from pantler_server.engines.cdn.edge_values import EdgeValueEngine
+from pantler_server.engines.cdn.engine import CdnEngine
+from pantler_server.engines.cdn.invalidation import PurgedInvalidation
+from pantler_server.engines.cdn.policies import Policies
+from pantler_server.engines.cdn.record_writes import PurgedRecordWrites
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.events.engine import EventEngine
 from pantler_server.engines.geo.engine import GeoEngine
@@ -44,6 +52,7 @@ from pantler_server.origins.open import Origins
 from pantler_server.origins.origin import OriginHealth
 from pantler_server.servicers.admin import AdminServicer
 from pantler_server.servicers.cache import CacheServicer
+from pantler_server.servicers.cdn import CdnServicer
 from pantler_server.servicers.counter import CounterServicer
 from pantler_server.servicers.envoy import EnvoyServicer
 from pantler_server.servicers.geo import GeoServicer
@@ -99,23 +108,27 @@ class App:
         )
         self._warmer = warmer = Warmer(self._records, self._hot_keys)
         self._warming = WarmingAtStart(self._cache_store, warmer, self._namespaces, settings)
-        self._events = EventEngine(
-            self._state_store, settings, self._namespaces, cache.invalidation
-        )
+        self._targets = Targets(settings)
+        self._cdn = CdnEngine(self._state_store, self._targets)
+        purged = PurgedInvalidation(cache.invalidation, cache, self._cdn)
+        self._events = EventEngine(self._state_store, settings, self._namespaces, purged)
         self._rate_limits = RateLimitEngine(self._state_store, settings)
         self._envoy = EnvoyEngine(self._rate_limits, settings)
         self._pubsub = PubSubEngine(self._state_store)
+        self._policies = Policies(settings)
         self._health = HealthEngine(
             worker, self._stores, self._origins_health, self._warming.awaited
         )
         self._grpc = GrpcHost(settings)
         self._grpc.add(
             cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
-            CacheServicer(cache, self._records, self._namespaces),
+            CacheServicer(cache, purged, self._records, self._namespaces),
         )
         self._grpc.add(
             record_pb2.DESCRIPTOR.services_by_name["RecordService"],
-            RecordServicer(self._records, self._namespaces),
+            RecordServicer(
+                self._records, PurgedRecordWrites(self._records, self._cdn), self._namespaces
+            ),
         )
         self._grpc.add(
             tag_pb2.DESCRIPTOR.services_by_name["TagService"],
@@ -124,7 +137,7 @@ class App:
         self._grpc.add(
             invalidation_pb2.DESCRIPTOR.services_by_name["InvalidationService"],
             InvalidationServicer(
-                cache.invalidation, cache.watching, self._events, self._namespaces
+                cache.invalidation, purged, cache.watching, self._events, self._namespaces
             ),
         )
         self._grpc.add(
@@ -151,11 +164,16 @@ class App:
             LeaderboardServicer(LeaderboardEngine(self._state_store), self._namespaces),
         )
         self._grpc.add(
+            cdn_pb2.DESCRIPTOR.services_by_name["CdnService"],
+            CdnServicer(self._policies, self._cdn, EdgeValueEngine(self._targets)),
+        )
+        self._grpc.add(
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
             AdminServicer(self._namespaces, cache, self._hot_keys, warmer, self._health, reloader),
         )
+        self._gateway = Gateway(cache, self._records, self._namespaces, settings)
         host, _, port = settings.http_listen.rpartition(":")
-        self._http = HttpHost(host.strip("[]"), int(port), self._health)
+        self._http = HttpHost(host.strip("[]"), int(port), self._health, self._gateway)
         self._ready_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -169,6 +187,7 @@ class App:
         self._records.start(self._namespaces.take_up)
         self._rate_limits.start()
         self._pubsub.start()
+        self._cdn.start()
         self._warming.start()
         await self._grpc.set_ready(self._health.ready)
         await self._http.start()
@@ -187,6 +206,10 @@ class App:
         self._envoy.apply(settings)
         self._pubsub.apply(settings)
         self._grpc.apply(settings)
+        self._policies.apply(settings)
+        self._targets.apply(settings)
+        self._cdn.apply()
+        self._gateway.apply(settings)
         configure_logs(settings.log, worker=self._worker)
 
     async def stop(self) -> None:
@@ -204,10 +227,11 @@ class App:
         await self._http.stop()
         await self._pubsub.stop()
         await self._rate_limits.stop()
-        await self._records.stop(until)
+        await asyncio.gather(self._cdn.stop(until), self._records.stop(until))
         await self._cache.stop()
         await self._hot_keys.stop()
         await self._origins.stop()
+        await self._targets.stop()
         await self._stats.stop()
         await asyncio.gather(*(store.stop() for store in self._stores))
 

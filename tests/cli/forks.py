@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 USED = ("grpc", "google.rpc.error_details_pb2", "rich.live", "rich.table", "rich.progress_bar")
-SERVICES = ("admin", "cache", "invalidation", "leaderboard", "rate_limit", "record", "tag")
+SERVICES = ("admin", "cache", "cdn", "invalidation", "leaderboard", "rate_limit", "record", "tag")
 
 
 class Forks:

@@ -58,7 +58,10 @@ async def test_keys_are_invalidated(
     done = await pantler("invalidate", "key", namespace, "a", "new", address=server.address)
     assert done == Done(0, b"'a': invalidated\n'new': invalidated\n", "")
     json = await pantler("invalidate", "key", namespace, "b", "--json", address=server.address)
-    assert (json.code, json.document) == (0, {"invalidated": ["b"], "invalidated_count": 1})
+    assert (json.code, json.document) == (
+        0,
+        {"invalidated": ["b"], "invalidated_count": 1, "purge_id": None},
+    )
     assert list(await client.get_many(namespace, ["a", "b", "c"])) == ["c"]
 
 
@@ -110,7 +113,7 @@ async def test_tags_are_invalidated(
     assert done == Done(0, b"'u': invalidated\n'x': invalidated\n", "")
     assert list(await client.get_many(namespace, ["a", "b", "c"])) == ["c"]
     json = await pantler("invalidate", "tag", namespace, "w", "--json", address=at)
-    assert (json.code, json.document) == (0, {"invalidated": ["w"]})
+    assert (json.code, json.document) == (0, {"invalidated": ["w"], "purge_id": None})
 
 
 async def test_a_namespace_is_invalidated(
@@ -241,6 +244,7 @@ async def test_ctrl_c_stops_a_walk_and_says_how_far_it_got(option: str, said: st
         "invalidated": 1,
         "examples": ["a"],
         "done": False,
+        "purge_id": None,
     }
     assert error.decode() == f"pantler: stopped at 1 of 3 keys; {said}\n"
 

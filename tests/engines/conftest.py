@@ -48,6 +48,7 @@ OF_RECORDS = {
     "test_warm_start.py",
     "test_warming.py",
     "test_write_behind.py",
+    "test_write_orders.py",
     "test_write_through.py",
 }
 

@@ -164,6 +164,5 @@ def run_machine(
             stateful_step_count=40,
             database=None,  # the seed repeats a failure
             phases=(hypothesis.Phase.generate,),  # to shrink one takes longer than a test may
-            deadline=None,  # real servers and real expiry take their time
         ),
     )

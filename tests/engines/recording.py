@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pantler_server.core.canonical_json import decode
 from pantler_server.core.errors import OriginUnavailable, ServiceError
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.origin_config import OriginConfig
@@ -130,8 +129,7 @@ class Records:
 
     async def record(self, key: str) -> Record | None:
         """What a get gives."""
-        found = await self.get(key)
-        return decode(found.value) if found.value else None
+        return (await self.engine.get_record(self.space, key, soon())).record
 
     async def get_many(self, *keys: str, **said: Any) -> list[Found | ServiceError]:
         return await self.engine.get_many(self.space, keys, soon(), **said)

@@ -25,6 +25,7 @@ from pantler_server.store.request import Argument, Request, pack
 from pantler_server.store.store import Store
 
 from tests.engines.caller import Caller
+from tests.engines.purging import purging_of
 
 _ids = count()
 
@@ -37,24 +38,26 @@ class Crashing:
     """Invalidation that fails where a test says so."""
 
     def __init__(self, engine: CacheEngine) -> None:
-        self._engine = engine.invalidation
+        self._engine = purging_of(engine)
         self.failures: list[ServiceError | None] = []
         """Of the calls to come; None: it does what it is told."""
         self.calls = 0
 
     async def invalidate_keys(
         self, space: Namespace, named: Sequence[str], deadline: float, **said: bool
-    ) -> list[str]:
+    ) -> tuple[list[str], str]:
         self._crash()
         return await self._engine.invalidate_keys(space, named, deadline, **said)
 
     async def invalidate_tags(
         self, space: Namespace, tags: Sequence[str], deadline: float, **said: bool
-    ) -> None:
+    ) -> str:
         self._crash()
-        await self._engine.invalidate_tags(space, tags, deadline, **said)
+        return await self._engine.invalidate_tags(space, tags, deadline, **said)
 
-    async def invalidate_namespace(self, space: Namespace, deadline: float, **said: bool) -> int:
+    async def invalidate_namespace(
+        self, space: Namespace, deadline: float, **said: bool
+    ) -> tuple[int, str]:
         self._crash()
         return await self._engine.invalidate_namespace(space, deadline, **said)
 

@@ -1,7 +1,6 @@
 """The first level: it answers without Redis, and forgets what changes, whoever changes it."""
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,13 +12,12 @@ from pantler_server.core.config import FirstLevelConfig
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.kept import KEPT
 from pantler_server.engines.cache.known_marks import DOUBT_S
-from pantler_server.engines.cache.model import Hit, Miss, MissReason
+from pantler_server.engines.cache.model import Hit
 from pantler_server.engines.cache.reading import Place, Reader, Sight
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
-from prometheus_client import REGISTRY
 
-from tests.engines.caller import STORED, Caller, value
+from tests.engines.caller import Caller, value
 from tests.engines.conftest import Near, NearFactory
 from tests.engines.test_cache import lose_marks
 
@@ -364,77 +362,6 @@ async def test_a_read_that_fails_leaves_no_ticket(near: Near) -> None:
     assert not near.level.tickets
 
 
-async def test_misses_are_kept_where_the_namespace_asks_for_that(nears: NearFactory) -> None:
-    near = await nears.make("near_misses")
-    await near.keep(KEY)
-    found = await near.one.get(KEY)
-    assert isinstance(found, Miss)
-    assert found.reason is MissReason.UNKNOWN
-    assert (await near.one.ask(KEY)).lease is not None
-    await near.other.set(KEY, b"new")
-    await near.until(KEY, b"new")
-
-
-async def test_a_fill_may_begin_at_a_miss_that_was_kept(nears: NearFactory) -> None:
-    near = await nears.make("near_misses")
-    await near.keep(KEY)
-    found = await near.one.get(KEY)
-    await near.one.fill(KEY, found.fill_token)
-    assert value(await near.one.get(KEY)) == b"fill"
-
-
-async def test_a_fill_that_began_at_a_kept_miss_is_lost_to_a_later_invalidation(
-    nears: NearFactory,
-) -> None:
-    near = await nears.make("near_misses")
-    await near.keep(KEY)
-    found = await near.one.get(KEY)
-    await near.other.invalidate_keys(KEY)
-    await near.one.fill(KEY, found.fill_token)
-    assert value(await near.one.get(KEY)) is None
-
-
-async def test_misses_are_not_kept_elsewhere(near: Near) -> None:
-    await stored(near)
-    answered = near.stats.l1_hits
-    for _ in range(3):
-        assert isinstance(await near.one.get("none"), Miss)
-    assert near.stats.l1_hits == answered
-
-
-async def test_what_is_kept_stays_within_the_bound(nears: NearFactory) -> None:
-    near = await nears.make(l1=FirstLevelConfig(max_bytes=1 << 20, audit_ratio=0))
-    await stored(near)
-    body = bytes(10_000)
-    for first in range(0, 300, 50):
-        wanted = [f"large{number}" for number in range(first, first + 50)]
-        for key in wanted:
-            await near.other.set(key, body)
-        await near.one.engine.get_many(
-            near.one.space, wanted, asyncio.get_running_loop().time() + 5
-        )
-    near.level.kept.run_pending_tasks()
-    assert 1 << 19 < near.level.kept.weighted_size() <= 1 << 20
-
-
-async def test_tags_count_towards_the_bound(near: Near) -> None:
-    tags = tuple(f"{number}{'x' * 500}" for number in range(60))
-    await near.other.set(KEY, b"v", tags=tags)
-    await near.keep(KEY)
-    near.level.kept.run_pending_tasks()
-    assert near.level.kept.weighted_size() > 60 * 500
-
-
-async def test_what_is_kept_is_nothing_to_the_garbage_collector(nears: NearFactory) -> None:
-    near = await nears.make("near_misses")
-    await stored(near)
-    await near.keep("none")
-    for key in (KEY, "none"):
-        kept = near.level.kept.get(keys.place(near.one.space, key)[1])
-        assert kept is not None
-        assert not gc.is_tracked(kept)
-
-
 async def test_a_changed_configuration_begins_with_an_empty_level(near: Near) -> None:
     await stored(near)
     of = near.one.engine._first_level.of
@@ -471,49 +398,6 @@ async def test_a_write_that_began_before_there_was_a_level_is_forgotten_too(near
     assert not near.level.parts[partition.tag].by
 
 
-def audits(namespace: str, outcome: str) -> float:
-    said = {"namespace": namespace, "outcome": outcome}
-    return REGISTRY.get_sample_value("pantler_l1_audits_total", said) or 0
-
-
-async def audited(near: Near, outcome: str) -> None:
-    async with asyncio.timeout(5):
-        while not audits(near.one.space.name, outcome):
-            await near.one.get(KEY)
-            await asyncio.sleep(0.001)
-
-
-async def test_the_auditor_says_that_an_answer_is_the_same(nears: NearFactory) -> None:
-    near = await nears.make(l1=FirstLevelConfig(audit_ratio=1))
-    await stored(near)
-    await audited(near, "same")
-    assert not audits(near.one.space.name, "stale")
-
-
-@pytest.mark.parametrize(
-    "change", [lambda by: by.set(KEY, b"new"), HIDING["delete"], HIDING["tag"], HIDING["key"]]
-)
-async def test_the_auditor_finds_what_is_stale_and_since_when(
-    nears: NearFactory, change: Change
-) -> None:
-    near = await nears.make(l1=FirstLevelConfig(audit_ratio=1))
-    await stored(near)
-    place = keys.place(near.one.space, KEY)[1]
-    part = near.level.parts[keys.place(near.one.space, KEY)[0].tag]
-    kept, by, label_mark = near.level.kept.get(place), part.by, part.label_mark
-    assert kept is not None
-    await change(near.other)
-    await asyncio.sleep(0.05)
-    near.level.kept.set(place, kept)  # as if no word of the change had come
-    part.by, part.label_mark = by, label_mark
-    assert value(await near.one.get(KEY)) == b"old"
-    await audited(near, "stale")
-    said = {"namespace": near.one.space.name}
-    total = REGISTRY.get_sample_value("pantler_l1_stale_seconds_sum", said)
-    assert total is not None
-    assert 0.05 <= total < 2
-
-
 async def test_reads_that_come_together_are_one(near: Near, store: Store) -> None:
     await near.other.set(KEY, b"v")
     link = await link_of(near, store)
@@ -538,17 +422,6 @@ async def link_of(near: Near, store: Store) -> Any:
     link = node.pick()
     assert link is not None
     return link
-
-
-async def test_a_kept_miss_ends_with_a_delete_of_its_key(nears: NearFactory) -> None:
-    """Its fill token would be refused."""
-    near = await nears.make("near_misses")
-    await near.keep(KEY)
-    await near.other.delete(KEY)
-    async with asyncio.timeout(1):
-        while await near.one.fill(KEY, (await near.one.get(KEY)).fill_token) is not STORED:
-            await near.keep("else")
-    assert value(await near.one.get(KEY)) == b"fill"
 
 
 async def test_a_write_that_was_given_up_is_not_answered_from_before(

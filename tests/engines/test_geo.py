@@ -272,7 +272,6 @@ FRACTIONS = st.one_of(st.floats(-1.2, 1.2), st.sampled_from([-0.9999, 0.9999, -1
 )
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 async def test_searches_find_what_reckoning_with_all_finds(

@@ -82,7 +82,7 @@ def boards(valkey: ValkeyServer) -> Iterator[Boards]:
         running.stop()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(order=st.sampled_from(BoardOrder), max_members=st.sampled_from([0, 0, 3]), steps=STEPS)
 def test_every_answer_is_that_of_a_sorted_list(
     boards: Boards, order: BoardOrder, max_members: int, steps: Sequence[Any]

@@ -115,7 +115,7 @@ def pause_us(kind: str, window_us: int, last: Answer | None) -> int:
 
 @pytest.mark.parametrize("algorithm", ORACLES)
 def test_each_answer_is_that_of_the_definition(algorithm: Algorithm, redis: Redis) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, database=None)
+    @settings(max_examples=EXAMPLES, database=None)
     @given(rules(algorithm), STEPS, st.integers(0, 10**9))
     def run(rule: Rule, steps: list[tuple[str, float, str]], later_us: int) -> None:
         redis.now = START_US + later_us
@@ -150,7 +150,7 @@ SLOT_STEPS = st.lists(
 
 
 def test_slots_are_held_as_long_as_the_definition_says(redis: Redis) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, database=None)
+    @settings(max_examples=EXAMPLES, database=None)
     @given(st.integers(4, 9), SLOT_STEPS)
     def run(limit: int, steps: list[tuple[str, int, str]]) -> None:
         redis.now = START_US
@@ -212,7 +212,7 @@ def test_windows_of_the_calendar_are_those_that_the_worker_names(redis: Redis) -
     assert redis.run(scripts.acquire(check, clock))[0] == 1
 
 
-@settings(max_examples=EXAMPLES, deadline=None, database=None)
+@settings(max_examples=EXAMPLES, database=None)
 @given(st.lists(st.tuples(st.integers(0, 30_000_000), st.integers(1, 5)), max_size=60))
 def test_the_estimate_is_wrong_by_no_more_than_it_says(steps: list[tuple[int, int]]) -> None:
     """What it allows, by an exact simulation that the test above holds the script to."""

@@ -12,7 +12,7 @@ from pantler_server.engines.cache import keys as cache_keys
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Hit, NewEntry
 from pantler_server.engines.cache.record import refresh
-from pantler_server.engines.cache.record.model import Found, Source
+from pantler_server.engines.cache.record.model import Found, Read, Source
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
@@ -72,11 +72,13 @@ async def test_that_there_is_no_record_is_remembered_for_its_own_ttl(
     assert await records.record("1") == ADA, "a write clears it"
 
 
-@pytest.mark.parametrize("content_type", ["", "application/json"])
+@pytest.mark.parametrize(
+    ("kept", "content_type"),
+    [(b"plain", ""), (b"{template}", ""), (b"{}", "application/json")],
+)
 async def test_what_was_set_before_there_was_an_origin_counts_as_a_miss(
-    records: Records, content_type: str
+    records: Records, kept: bytes, content_type: str
 ) -> None:
-    kept = b"{}" if content_type else b"plain"
     for key in ("1", "2", "3", "4"):
         records.write_row(key, f"n{key}")
         await records.cache.set(
@@ -90,6 +92,37 @@ async def test_what_was_set_before_there_was_an_origin_counts_as_a_miss(
     assert await records.record("3") == {"id": "3", "name": "n3", "age": 3}
     loaded = await records.engine.load_ahead(records.space, ["4"], soon())
     assert loaded.loaded == 1
+
+
+@pytest.mark.parametrize("kept", [b'{"a" 1}', b'{"\xff": 1}', b'{"a":' * 2000 + b"1" + b"}" * 2000])
+async def test_what_has_the_ends_of_a_record_and_is_none_counts_as_a_miss(
+    records: Records, kept: bytes
+) -> None:
+    for key in ("1", "2", "3", "4"):
+        records.write_row(key, f"n{key}")
+        await records.cache.set(records.space, NewEntry(key, kept), soon())
+    assert await records.record("1") == {"id": "1", "name": "n1", "age": None}
+    wanted = ["1", "2", "2", "9", "3"]
+    reads = await records.engine.get_records(records.space, wanted, soon())
+    names = [read.record and read.record["name"] for read in reads if isinstance(read, Read)]
+    assert names == ["n1", "n2", "n2", None, "n3"]
+    assert await records.record("4") == {"id": "4", "name": "n4", "age": None}
+    sources = [(await records.get(key)).source for key in ("1", "2", "3", "4")]
+    assert sources == [CACHE] * 4, "what was loaded has taken its place"
+
+
+async def test_what_has_the_ends_of_a_record_and_is_none_is_not_given_while_the_origin_is_away(
+    make_records: RecordsFactory,
+) -> None:
+    records = await make_records(stale_if_error=timedelta(minutes=1))
+    for key in ("1", "2"):
+        await records.cache.set(records.space, NewEntry(key, b'{"a" 1}', ttl_ms=1), soon())
+    await asyncio.sleep(0.01)  # they expire
+    records.origin.fails = OriginUnavailable("away", "test")
+    with pytest.raises(OriginUnavailable):
+        await records.record("1")
+    [read] = await records.engine.get_records(records.space, ["2"], soon())
+    assert isinstance(read, OriginUnavailable)
 
 
 async def test_what_was_set_before_there_was_an_origin_is_not_given_while_that_is_away(
@@ -184,6 +217,22 @@ async def test_what_was_loaded_before_an_invalidation_is_not_cached(
     await caller
     assert (await others.record("1"))["name"] == "new"  # type: ignore[index]
     assert (await records.record("1"))["name"] == "new"  # type: ignore[index]
+
+
+async def test_what_was_loaded_before_an_invalidation_of_all_counts_as_not_cached(
+    records: Records,
+) -> None:
+    """Its version says so: who keeps responses must not keep this one."""
+    records.write_row("1", "old")
+    records.origin.after_load.hold()
+    load = asyncio.create_task(records.get("1"))
+    await records.origin.after_load.until(1)
+    await records.cache.invalidation.invalidate_namespace(records.space, soon())
+    records.origin.after_load.open()
+    found = await load
+    assert (found.version, found.expires_us) == (0, 0)
+    assert (await records.get("1")).version != 0
+    assert records.origin.after_load.came == 2
 
 
 async def test_a_forced_refresh_loads_what_is_there_now(records: Records, others: Records) -> None:

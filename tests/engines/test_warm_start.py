@@ -64,6 +64,9 @@ class _Known:
         assert name == self.space.name
         return self.space
 
+    async def find(self, name: str, deadline: float) -> Namespace | None:
+        raise NotImplementedError
+
     async def deployment(self, deadline: float) -> bytes:
         raise NotImplementedError
 

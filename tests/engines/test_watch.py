@@ -1,18 +1,14 @@
 """Watches: what happens is told, in order and once it is in force; what is lost is a gap."""
 
 import asyncio
-import random
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic
 from typing import Any
-from zlib import crc32
 
 import pytest
 from pantler_server.core.config import Settings
-from pantler_server.core.errors import InvalidFields, ShuttingDown
+from pantler_server.core.errors import ShuttingDown
 from pantler_server.core.namespace import Partition
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
@@ -20,16 +16,16 @@ from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.invalidation import scripts
 from pantler_server.engines.cache.model import Hit
 from pantler_server.engines.cache.stats import CacheStats
-from pantler_server.engines.cache.watch import halves, history, token, watcher
+from pantler_server.engines.cache.watch import halves, history
 from pantler_server.engines.cache.watch.halves import Halves
 from pantler_server.engines.cache.watch.model import Change, Kind
-from pantler_server.store.request import Request, pack, read
+from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
 from tests.engines.caller import Caller, on, value
 from tests.engines.conftest import Deadline, NearFactory
 from tests.engines.test_first_level import invalidate_older
-from tests.engines.watching import DEPLOYMENT, opened, watching
+from tests.engines.watching import opened, watching
 
 KEY = "k"
 _POSITION = history.Position(b"p" * 8, b"g" * 8, 1 << 50)
@@ -79,6 +75,10 @@ async def histories(store: Store, caller: Caller, deadline: float) -> int:
         [exists] = await store.call(request, deadline)
         count += exists
     return count
+
+
+async def lose_marks(store: Store, caller: Caller) -> None:
+    await on(store, caller, "marks", KEY, "DEL")
 
 
 @pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES.keys())
@@ -246,138 +246,6 @@ async def test_what_came_in_between_is_told_after_a_resume(
         assert not last.gaps
 
 
-async def test_each_message_has_a_token_that_goes_on_after_it(whole: Caller) -> None:
-    async with watching(whole) as seen:
-        for number in range(3):
-            await whole.delete(f"k{number}")
-            await seen.settled(whole)
-    told = [message for message in seen.messages if message.changes]
-    first = seen.messages[0].token
-    for number, resume in enumerate([first, *(message.token for message in told)]):
-        async with watching(whole, resume=resume) as again:
-            await again.settled(whole)
-            assert [change.name for change in again.changes] == [
-                f"k{left}" for left in range(number, 3)
-            ]
-            assert not again.gaps
-
-
-async def lose_history(store: Store, caller: Caller) -> None:
-    await on(store, caller, "history", KEY, "DEL")
-
-
-async def trim(store: Store, caller: Caller) -> None:
-    await on(store, caller, "history", KEY, "XTRIM", "MAXLEN", 1)
-
-
-async def lapse(store: Store, caller: Caller) -> None:
-    state = await on(store, caller, "marks", KEY, "HGET", "state")
-    lapsed = state[:88] + (1).to_bytes(8, "little") * 2
-    await on(store, caller, "marks", KEY, "HSET", "state", lapsed)
-    await caller.delete(KEY)
-
-
-async def lose_marks(store: Store, caller: Caller) -> None:
-    await on(store, caller, "marks", KEY, "DEL")
-
-
-LOSSES = {"evicted": lose_history, "trimmed": trim, "lapsed": lapse, "marks lost": lose_marks}
-
-
-@pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES.keys())
-async def test_what_is_forgotten_is_a_gap_at_a_resume(
-    store: Store,
-    stats: CacheStats,
-    one: Caller,
-    lose: Callable[[Store, Caller], Awaitable[None]],
-) -> None:
-    async with watching(one) as seen:
-        pass
-    await one.delete(KEY)
-    await one.delete(KEY)
-    await lose(store, one)
-    fresh = CacheEngine(store, stats, HotKeys(store))  # which has not read it meanwhile
-    fresh.start()
-    try:
-        async with watching(replace(one, engine=fresh), resume=seen.token) as again:
-            await again.until(lambda: again.gaps)
-            assert again.gaps == [one.space.name]
-            await one.delete("after")
-            await again.until(lambda: again.changes)
-            assert named(again.changes) == [(Kind.KEY, False, "after")]
-    finally:
-        await fresh.stop()
-
-
-async def test_lost_marks_are_a_gap(store: Store, one: Caller) -> None:
-    async with watching(one) as seen:
-        await lose_marks(store, one)
-        await seen.settled(one)
-        await one.delete(KEY)
-        await seen.until(lambda: seen.changes)
-        assert seen.gaps == [one.space.name]
-
-
-async def test_a_history_that_goes_before_it_is_read_is_a_gap(
-    store: Store, one: Caller, deadline: Deadline
-) -> None:
-    partition, _ = keys.place(one.space, KEY)
-    async with watching(one) as seen:
-        # Both at once: nothing can be read in between.
-        commands = (
-            pack("MULTI"),
-            pack("HINCRBY", keys.marks(partition), "events", 1),
-            pack("DEL", keys.history(partition)),
-            pack("EXEC"),
-        )
-        await store.call(Request(partition.slot, commands, "", repeatable=False), deadline())
-        await seen.settled(one)
-        assert seen.gaps == [one.space.name]
-        await one.delete(KEY)
-        await seen.until(lambda: seen.changes)
-
-
-async def test_an_event_that_is_not_known_may_concern_anything(
-    store: Store, one: Caller, deadline: Deadline
-) -> None:
-    partition, _ = keys.place(one.space, KEY)
-    async with watching(one) as seen:
-        number = int(await on(store, one, "marks", KEY, "HGET", "events")) + 1
-        commands = (
-            pack("MULTI"),
-            pack("HINCRBY", keys.marks(partition), "events", 1),
-            pack("XADD", keys.history(partition), f"{number}-0", "e", "?new"),
-            pack("EXEC"),
-        )
-        await store.call(Request(partition.slot, commands, "", repeatable=False), deadline())
-        await seen.until(lambda: seen.changes)
-        assert named(seen.changes) == [(Kind.NAMESPACE, False, "")]
-
-
-async def test_a_slow_watcher_is_bounded_and_told_of_a_gap(
-    whole: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watcher, "MAX_EVENTS", 20)
-    async with aclosing(opened(whole)) as slow, watching(whole) as fast:
-        await anext(slow)
-        for number in range(100):
-            await whole.delete(f"k{number}")
-        await fast.until(lambda: len(fast.changes) == 100)
-        assert not fast.gaps
-        assert max(one.queued for one in whole.engine.watching._watchers) <= 20
-        told = await anext(slow)
-        assert told.gaps == (whole.space.name,)
-        await whole.delete("last")
-        names = []
-        while "last" not in names:
-            told = await anext(slow)
-            assert not told.gaps
-            names += [change.name for change in told.changes]
-        async with watching(whole, resume=told.token) as again:
-            await again.settled(whole)
-            assert not again.changes
-
-
 async def test_one_watch_over_many_namespaces(one: Caller, graced: Caller, guarded: Caller) -> None:
     callers = (one, graced, guarded)
     async with watching(*callers) as seen:
@@ -412,46 +280,6 @@ async def test_heartbeats_come_whether_or_not_anything_happens(one: Caller) -> N
             await asyncio.sleep(0.01)
         await seen.until(lambda: seen.changes and seen.heartbeats >= 4)
         assert seen.messages[-1].token == seen.token
-
-
-async def test_tokens_of_others_are_refused(one: Caller, graced: Caller) -> None:
-    async with watching(one) as seen:
-        pass
-    foreign = token.write(b"8 others", [token.pack(one.space.name, [_POSITION])])
-    for callers, resume, said in (
-        ((graced,), seen.token, "other namespaces"),
-        ((one, graced), seen.token, "other namespaces"),
-        ((one,), foreign, "another deployment"),
-    ):
-        with pytest.raises(InvalidFields, match=said) as failed:
-            await anext(opened(*callers, resume=resume))
-        assert [violation.path for violation in failed.value.violations] == ["resume_token"]
-
-
-async def test_after_lost_marks_the_deployment_is_asked_for_again(
-    store: Store, one: Caller, graced: Caller
-) -> None:
-    asked = 0
-
-    async def deployment(_deadline: float) -> bytes:
-        nonlocal asked
-        asked += 1
-        return b"%08d" % asked
-
-    def deployments() -> list[bytes]:
-        read = [token.read(message.token) for message in seen.messages]
-        return [one.deployment for one in read if one is not None]
-
-    async with watching(one, deployment=deployment) as seen:
-        assert deployments() == [b"00000001"]
-        await lose_history(store, one)
-        await one.delete(KEY)
-        await seen.until(lambda: seen.changes)
-        assert asked == 1
-        await lose_marks(store, one)
-        await seen.until(lambda: seen.gaps)
-        assert asked == 2
-        assert deployments()[-1] == b"00000002"
 
 
 def spread(*callers: Caller) -> list[Caller]:
@@ -534,65 +362,6 @@ def test_events_of_one_partition_belong_to_those_of_others_in_turn() -> None:
     assert not held
     assert held.before(positions) is positions
     assert Halves(1).take(0, [(1, change)], 1.0) == [change]
-
-
-async def test_what_is_no_token_is_none() -> None:
-    good = token.write(DEPLOYMENT, [token.pack("n", [_POSITION] * 3)])
-    read = token.read(good)
-    assert read is not None
-    assert read.parts["n"].numbers == (1 << 50,) * 3
-    assert token.read("") is None
-    for wrong in (good[:-1], good[1:], "é", "A" * 40, good[:10] + "A" + good[11:]):
-        assert token.read(wrong) is None, wrong
-
-
-def sealed(numbers: bytes) -> str:
-    """A token with the right check, and with this after the name and the smallest number."""
-    body = b"\x01" + DEPLOYMENT + b"\x01n" + bytes(8) + bytes(8) + numbers
-    check = crc32(body).to_bytes(4, "little")
-    return urlsafe_b64encode(body + check).rstrip(b"=").decode()
-
-
-def test_a_token_that_someone_made_up_costs_next_to_nothing() -> None:
-    longest = b"\xff" * 9 + b"\x00"
-    assert token.read(sealed(b"\x01" + longest)) is not None
-    began = monotonic()
-    for wrong in (
-        b"\x01" + b"\xff" * 10 + b"\x00",
-        b"\x01" + b"\xff" * 500_000 + b"\x00",
-        b"\xff" * 3_000_000,
-        b"\x81\x08" + bytes(1025),
-        b"\x05" + bytes(4),
-        b"\x01",
-        b"",
-    ):
-        assert token.read(sealed(wrong)) is None, wrong[:20]
-    assert monotonic() - began < 1
-
-
-def test_tokens_of_all_sizes_are_read() -> None:
-    for partitions in (1, 64, 1024):
-        positions = [_POSITION._replace(number=(1 << 50) + 100 * at) for at in range(partitions)]
-        name = "n" * 64
-        read = token.read(token.write(DEPLOYMENT, [token.pack(name, positions)]))
-        assert read is not None
-        assert read.parts[name].numbers == tuple(position.number for position in positions)
-    far = [_POSITION._replace(number=0), *[_POSITION._replace(number=(1 << 63) - 1)] * 1023]
-    names = [f"{number:064}" for number in range(token.MAX_NAMESPACES)]
-    most = token.write(DEPLOYMENT, [token.pack(name, far) for name in names])
-    read = token.read(most)
-    assert read is not None
-    assert list(read.parts) == names
-    assert token.read(most + "A" * 1_000_000) is None
-
-
-def test_no_bytes_make_reading_a_token_fail() -> None:
-    rng = random.Random(1)
-    for _ in range(3000):
-        token.read(sealed(rng.randbytes(rng.randrange(40))))
-        good = bytearray(token.write(DEPLOYMENT, [token.pack("n", [_POSITION] * 3)]).encode())
-        good[rng.randrange(len(good))] = rng.randrange(128)
-        token.read(good.decode())
 
 
 async def test_watches_end_when_their_worker_does(

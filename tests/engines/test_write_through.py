@@ -1,11 +1,8 @@
 """Write-through, with two workers and a reader over one table."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from itertools import permutations
-from random import Random
 from time import time
 from typing import Any
 
@@ -26,7 +23,7 @@ from pantler_server.engines.cache.model import Hit
 from pantler_server.engines.cache.record import keys
 from pantler_server.engines.cache.record.engine import RecordEngine
 from pantler_server.engines.cache.record.loading import load_s
-from pantler_server.engines.cache.record.model import Durability, Found, Put, Source, Written
+from pantler_server.engines.cache.record.model import Durability, Put, Source
 from pantler_server.origins.guard import GuardedOrigin
 from pantler_server.store.request import Request, pack, read
 from pantler_server.store.store import Store
@@ -113,53 +110,6 @@ async def test_what_the_table_refuses_is_never_cached(records: Records) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Step:
-    """What happens next: to one of two writers, or to a reader."""
-
-    who: int
-    what: str
-
-
-BEGIN = [Step(0, "begin"), Step(1, "begin")]
-END = [Step(0, "commit"), Step(0, "end"), Step(1, "commit"), Step(1, "end")]
-READ = [Step(2, "read"), Step(2, "fill")]
-EVICT = Step(3, "evict")
-
-
-def orders() -> list[tuple[Step, ...]]:
-    """All orders in which two writers that have begun commit and end, and a reader reads the
-    table and fills the cache."""
-    everything = END + READ
-    return [
-        (*BEGIN, *order)
-        for order in permutations(everything)
-        if all(
-            order.index(before) < order.index(after)
-            for before, after in (everything[0:2], everything[2:4], everything[4:6])
-        )
-    ]
-
-
-def orders_with_eviction(most: int) -> list[tuple[Step, ...]]:
-    """Some of those in which the writers begin at any time too, and fences are evicted once."""
-    chance = Random(8)
-    lines = [[step for step in BEGIN + END + READ if step.who == who] for who in range(3)]
-    whose = [step.who for line in lines for step in line]
-    found = []
-    for _ in range(most):
-        chance.shuffle(whose)
-        left = [iter(line) for line in lines]
-        order = [next(left[who]) for who in whose]
-        order.insert(chance.randrange(order.index(BEGIN[0]) + 1, len(order)), EVICT)
-        found.append(tuple(order))
-    return found
-
-
-def name_of(order: Sequence[Step]) -> str:
-    return "".join(f"{step.who}{step.what[0]}" for step in order)
-
-
 async def places_of(records: Records, store: Store, key: str, *command: str) -> list[Any]:
     """What Redis answers to a command on the fences of a key, and to it on its lease."""
     partition, place = cache_keys.place(records.space, key)
@@ -175,79 +125,6 @@ async def until_it_waits(records: Records, store: Store, key: str) -> None:
     fields = read(partition.slot, key, ("HKEYS", cache_keys.lease(partition, place)))
     while not any(field.startswith(b">") for field in (await store.call(fields, soon()))[0]):
         await asyncio.sleep(0.002)
-
-
-async def until_it_has_read(
-    reader: Records, store: Store, key: str, reading: asyncio.Task[Found]
-) -> None:
-    """Waits until a reader has a cached record, has read the table, or waits for writers."""
-    ways: list[asyncio.Future[Any]] = [
-        asyncio.shield(reading),
-        asyncio.create_task(reader.origin.after_load.until(1)),
-        asyncio.create_task(until_it_waits(reader, store, key)),
-    ]
-    done, rest = await asyncio.wait(ways, timeout=5, return_when=asyncio.FIRST_COMPLETED)
-    assert done
-    for way in rest:
-        way.cancel()
-    await asyncio.wait(ways)
-
-
-@pytest.mark.parametrize("order", orders(), ids=name_of)
-async def test_two_writers_and_a_reader_never_leave_the_older_value(
-    make_records: RecordsFactory, store: Store, order: Sequence[Step]
-) -> None:
-    await play(make_records, store, order)
-
-
-@pytest.mark.parametrize("order", orders_with_eviction(40), ids=name_of)
-async def test_writers_whose_fences_are_evicted_leave_no_older_value(
-    make_records: RecordsFactory, store: Store, order: Sequence[Step]
-) -> None:
-    await play(make_records, store, order)
-
-
-async def play(make_records: RecordsFactory, store: Store, order: Sequence[Step]) -> None:
-    """Two writers and a reader of a key take these steps; in the end all read what the table
-    has."""
-    one = await make_records()
-    two, reader = await make_records(beside=one), await make_records(beside=one)
-    one.write_row("1", "old")
-    workers = (one, two, reader)
-    for worker in workers:
-        for gate in worker.origin.gates:
-            gate.hold()
-    writes: dict[int, asyncio.Task[Written]] = {}
-    loading: asyncio.Task[Found] | None = None
-    for step in order:
-        if step == EVICT:
-            await places_of(one, store, "1", "DEL")
-            continue
-        origin = workers[step.who].origin
-        match step.what:
-            case "begin":
-                put = workers[step.who].put("1", UPSERT, name=f"w{step.who}")
-                writes[step.who] = asyncio.create_task(put)
-                await origin.before_store.until(1)
-            case "commit":
-                origin.before_store.open()
-                await origin.after_store.until(1)
-            case "end":
-                origin.after_store.open()
-                await writes[step.who]
-            case "read":
-                origin.before_load.open()
-                loading = asyncio.create_task(reader.get("1"))
-                await until_it_has_read(reader, store, "1", loading)
-            case "fill":
-                origin.after_load.open()
-    assert loading is not None
-    await loading
-    for worker in workers:
-        worker.origin.before_load.open()
-        worker.origin.after_load.open()
-    for worker in workers:
-        assert await worker.record("1") == one.row("1")
 
 
 async def test_a_load_from_before_a_write_is_not_kept(records: Records, others: Records) -> None:

@@ -15,6 +15,7 @@ from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.store.open import open_store
 
 from tests.engines.caller import value
+from tests.engines.purging import purging_of
 from tests.failover.worker import caller_of
 from tests.servers.pantler import PantlerServer
 from tests.servers.valkey import ValkeyServer
@@ -72,7 +73,7 @@ async def test_an_id_that_can_not_be_recorded_fails_the_call(valkey: ValkeyServe
         state = open_store("state", RedisConfig(url=full.url), None)
         await state.start()
         namespaces = NamespaceEngine(cache, cache, settings)
-        events = EventEngine(state, settings, namespaces, one.engine.invalidation)
+        events = EventEngine(state, settings, namespaces, purging_of(one.engine))
         deadline = asyncio.get_running_loop().time() + 20.0
         await full.execute("CONFIG", "SET", "maxmemory", 1)
         await one.set("k")

@@ -124,8 +124,19 @@ async def test_records_are_read_while_redis_is_full_and_not_cached(tmp_path: Pat
         loads = origin.loads
         await asyncio.gather(*(worker.read("p2") for _ in range(100)))
         assert origin.loads <= loads + 2, "one at a time"
+        origin.execute("UPDATE people SET name = 'Ann' WHERE id = 'p0'")
+        forced = await worker.reads.get(worker.space, origin, "p0", soon(), force_refresh=True)
+        assert (b"Ann" in forced.value, forced.source) == (True, Source.ORIGIN)
+        batch = await worker.reads.get_many(
+            worker.space, origin, [*names, "none"], soon(), force_refresh=True
+        )
+        sources = [isinstance(one, Found) and one.source for one in batch]
+        assert sources == [Source.ORIGIN] * 5
+        assert b"Ann" not in (await worker.read("p0")).value, "what is cached stays"
         await redis.execute("CONFIG", "SET", "maxmemory", 0)
         assert (await worker.read("p1")).version, "it is cached again"
+        forced = await worker.reads.get(worker.space, origin, "p0", soon(), force_refresh=True)
+        assert (forced.version > 0, (await worker.read("p0")).value) == (True, forced.value)
     await origin.stop()
 
 

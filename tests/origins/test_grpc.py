@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import pytest_asyncio
-from google.protobuf.struct_pb2 import Struct, Value
-from hypothesis import given
-from hypothesis import strategies as st
+from google.protobuf.struct_pb2 import Struct
 from pantler.origin.v1 import origin_pb2
 from pantler_server.core import canonical_json
 from pantler_server.core.errors import (
@@ -23,14 +20,11 @@ from pantler_server.core.errors import (
     WriteRefused,
 )
 from pantler_server.core.origin_config import OriginConfig
-from pantler_server.core.record import Operation, Record
-from pantler_server.origins import grpc as grpc_origin
+from pantler_server.core.record import Operation
 from pantler_server.origins.grpc import Channels, GrpcOrigin
 from pantler_server.origins.origin import Batch, Refusal, Stored, Write
-from pantler_server.origins.struct import NotARecord, to_record, to_struct
 from structlog.testing import capture_logs
 
-from tests.servers.certificates import Certificates
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.origin_service import OriginService
 from tests.servers.valkey import free_port
@@ -77,35 +71,6 @@ class Told:
 
 def batch(*writes: Write) -> Batch:
     return Batch("users:0", 1, max(one.version for one in writes), writes)
-
-
-# Records as messages.
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.text()
-    | st.floats(allow_nan=False, allow_infinity=False).map(canonical_json.number)
-    | st.integers(-(2**53) + 1, 2**53 - 1),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
-
-
-@given(st.dictionaries(st.text(), JSON))
-def test_a_record_comes_back_as_it_went(record: Record) -> None:
-    message = Struct.FromString(to_struct(record).SerializeToString())
-    back = to_record(message)
-    assert canonical_json.encode(back) == canonical_json.encode(canonical_json.normal(record))
-
-
-@pytest.mark.parametrize("wrong", [Value(number_value=float("nan")), Value()])
-def test_a_message_that_is_no_record_is_refused(wrong: Value) -> None:
-    message = Struct()
-    message.fields["a"].struct_value.fields["b"].CopyFrom(wrong)
-    with pytest.raises(NotARecord) as found:
-        to_record(message)
-    assert found.value.path == "record.a.b"
 
 
 # Reads.
@@ -442,48 +407,3 @@ async def test_namespaces_share_the_channel_of_a_target(service: OriginService) 
     assert not channels._open
     with pytest.raises(OriginNotReady):
         await other.load("ada", soon())
-
-
-@pytest.mark.component("openssl")
-async def test_a_service_is_reached_through_tls() -> None:
-    with Certificates() as made:
-        async with OriginService(tls=made.server) as service:
-            service.put("ada", **ADA)
-            origin = GrpcOrigin("users", config(service.target, ca_file=made.ca), Channels())
-            await origin.start()
-            assert await origin.load("ada", soon()) == ADA
-            assert (await origin.store(write("ada", 1, n=1), soon())).record == {"n": 1}
-            await origin.stop()
-            plain = GrpcOrigin("users", config(service.target), Channels())
-            await plain.start()
-            with pytest.raises(OriginUnavailable):
-                await plain.load("ada", soon())
-            await plain.stop()
-
-
-@pytest.mark.component("openssl")
-async def test_an_authority_that_is_no_file_is_a_problem_until_it_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(grpc_origin, "OPEN_INTERVAL_S", 0.01)
-    ca_file = tmp_path / "ca.crt"
-    with Certificates() as made:
-        async with OriginService(tls=made.server) as service:
-            origin = GrpcOrigin("users", config(service.target, ca_file=ca_file), Channels())
-            await origin.start()
-            assert (
-                origin.problem == f"the ca_file {ca_file} can't be used: No such file or directory"
-            )
-            with pytest.raises(OriginNotReady, match=r"ca\.crt can't be used"):
-                await origin.load("ada", soon())
-            ca_file.write_text("nothing of use")
-            async with asyncio.timeout(5):
-                while "No such file" in origin.problem:
-                    await asyncio.sleep(0.01)
-            assert "no certificate" in origin.problem.lower()
-            ca_file.write_bytes(made.ca.read_bytes())
-            async with asyncio.timeout(5):
-                while origin.problem:
-                    await asyncio.sleep(0.01)
-            assert await origin.load("ada", soon()) is None
-            await origin.stop()

@@ -77,7 +77,7 @@ async def test_namespaces_with_one_url_share_their_connections() -> None:
     assert origins._databases is not None
     assert len(origins._databases) == 1
     used = {
-        origin._inner._databases  # type: ignore[attr-defined]  # a SqlOrigin's
+        origin._inner._calls._databases  # type: ignore[attr-defined]  # a SqlOrigin's
         for origin in origins._origins.values()
     }
     assert used == {origins._databases}

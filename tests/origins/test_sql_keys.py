@@ -1,5 +1,7 @@
 """The keys of all records, a page at a time, for warming."""
 
+import asyncio
+
 import pytest
 from pantler_server.core.errors import OriginNotReady
 from pantler_server.core.record import Operation
@@ -63,6 +65,58 @@ async def test_a_query_gives_the_keys(people: Table, query: str) -> None:
     query = query.replace("{table}", people.name)
     assert await pages(people, query) == [["aa", "cc", "dd"], ["ee"]]
     assert await pages(people, query, after="cc") == [["dd", "ee"]]
+
+
+# SQLite takes a comment without an end; the parameter is the size of the page.
+WRITES_ON_SQLITE = "SELECT id FROM {table}) DELETE FROM {table} WHERE ? RETURNING id /*"
+WRITES_ON_POSTGRES = "SELECT id FROM gone_{table}()"
+
+
+async def test_a_query_that_writes_is_refused_and_writes_nothing(tables: Tables) -> None:
+    table = await tables.make(PEOPLE, pool_size=1)
+    await fill(table, ["a"])
+    query = WRITES_ON_SQLITE
+    if not table.database.is_sqlite:
+        query = WRITES_ON_POSTGRES
+        await table.database.execute(
+            f"CREATE FUNCTION gone_{table.name}() RETURNS TABLE (id varchar) LANGUAGE sql "
+            f"AS 'DELETE FROM {table.name} RETURNING id'"
+        )
+    with pytest.raises(OriginNotReady, match="`query` writes, and may only read"):
+        await pages(table, query.replace("{table}", table.name))
+    assert await table.rows("id") == [("a",)]
+    assert table.origin.problem == ""
+    await fill(table, ["b"])
+    assert await table.rows("id") == [("a",), ("b",)], "the same connection may write again"
+
+
+async def test_a_query_is_one_statement(tables: Tables) -> None:
+    table = await tables.make(PEOPLE)
+    await fill(table, ["a"])
+    query = f"SELECT id FROM {table.name}) SELECT 1; ROLLBACK; DELETE FROM {table.name}; --"
+    with pytest.raises(OriginNotReady, match="the database does not take `query`"):
+        await pages(table, query)
+    assert await table.rows("id") == [("a",)]
+
+
+async def test_a_query_that_is_given_up_leaves_no_connection_that_may_not_write(
+    tables: Tables,
+) -> None:
+    table = await tables.make(PEOPLE, pool_size=1)
+    await fill(table, ["a"])
+    slow = "SELECT CAST(pg_sleep(30) AS text)"
+    if table.database.is_sqlite:
+        slow = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+            "WHERE i < 500000) SELECT max(i) FROM n"
+        )
+    reading = asyncio.create_task(pages(table, slow))
+    await asyncio.sleep(0.1)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await fill(table, ["b"])
+    assert await table.rows("id") == [("a",), ("b",)]
 
 
 @pytest.mark.parametrize("query", ["SELECT id FROM nowhere", "SELECT nothing FROM {table}", "no"])

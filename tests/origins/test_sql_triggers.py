@@ -1,5 +1,7 @@
 """Triggers and policies of the table: what they do to a row is a matter of that row alone."""
 
+import asyncio
+
 import pytest
 from pantler_server.core.errors import (
     OriginNotReady,
@@ -43,6 +45,12 @@ async def table_with_trigger(
     return Table(made.database, made.name, await tables.origin(made.name))
 
 
+async def looked_at_again(table: Table) -> None:
+    async with asyncio.timeout(5):
+        while table.origin.problem:
+            await asyncio.sleep(0.01)
+
+
 async def three(table: Table) -> list[str]:
     """Applies three writes, of which the one of `bad` is refused; the reasons."""
     writes = [await table.write(key, UPSERT, name=key) for key in ("a", "bad", "c")]
@@ -63,6 +71,7 @@ async def three(table: Table) -> list[str]:
         ("INSERT INTO nowhere VALUES (1)", "42P01"),
         ("PERFORM nothing(1)", "42883"),
         ("RAISE EXCEPTION 'x' USING ERRCODE = '42501'", "42501"),
+        ("RAISE EXCEPTION 'x' USING ERRCODE = '0A000'", "0A000"),
     ],
 )
 async def test_whatever_a_trigger_raises_is_the_fault_of_the_row(
@@ -88,6 +97,40 @@ async def test_a_trigger_that_fails_is_the_fault_of_the_row(tables: Tables) -> N
     with pytest.raises(WriteRefused, match="a trigger, a policy or a default"):
         await table.store("bad", UPSERT, name="x")
     assert table.origin.problem == ""
+
+
+@pytest.mark.component("postgres")
+async def test_a_table_that_can_take_no_such_write_refuses_none(postgres: PostgresServer) -> None:
+    tables = Tables(Postgres(postgres))
+    table = await tables.make(COLUMNS)
+    await postgres.execute(
+        f"CREATE RULE two AS ON INSERT TO {table.name} DO ALSO SELECT 1"
+    )  # with which PostgreSQL supports no ON CONFLICT
+    with pytest.raises(OriginNotReady, match="can't take such a write"):
+        await table.apply(await table.write("a", UPSERT, name="x"))
+    with pytest.raises(OriginNotReady, match="can't take such a write"):
+        await table.store("a", UPSERT, name="x")
+    await postgres.execute(f"DROP RULE two ON {table.name}")
+    await looked_at_again(table)
+    assert await table.apply(await table.write("a", UPSERT, name="x")) == []
+    await tables.close()
+
+
+@pytest.mark.component("postgres")
+async def test_a_column_that_is_changed_amid_writes_refuses_none(postgres: PostgresServer) -> None:
+    """The plans of prepared statements are stale then."""
+    tables = Tables(Postgres(postgres))
+    table = await tables.make(COLUMNS, pool_size=1)
+    for number in range(8):  # the driver prepares what it sends again and again
+        await table.store("a", UPSERT, n=number)
+        assert await table.apply(await table.write("b", UPSERT, n=number)) == []
+    await postgres.execute(f"ALTER TABLE {table.name} ALTER n TYPE bigint")
+    with pytest.raises(OriginNotReady, match="not as it was"):
+        await table.store("a", UPSERT, n=9)
+    await looked_at_again(table)
+    assert (await table.store("a", UPSERT, n=10)).is_known
+    assert await table.apply(await table.write("b", UPSERT, n=10)) == []
+    await tables.close()
 
 
 @pytest.mark.component("postgres")

@@ -351,7 +351,6 @@ async def test_what_is_not_finite_is_read_as_text(typed: Table) -> None:
 
 some = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

@@ -129,7 +129,6 @@ async def test_workers_share_the_port_and_their_metrics_are_added_up() -> None:
                 await asyncio.sleep(0.05)
 
 
-@pytest.mark.slow
 async def test_a_connection_that_grows_old_moves_on_to_other_workers() -> None:
     env = {"PANTLER_MAX_CONNECTION_AGE": "1s"}
     async with PantlerServer("--workers", "2", env=env) as server:

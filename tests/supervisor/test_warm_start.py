@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import grpc.aio
 import pantler
-import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pantler.v1 import admin_pb2, admin_pb2_grpc
 
@@ -62,7 +61,6 @@ async def test_a_server_is_ready_when_it_is_warm(tmp_path: Path) -> None:
         assert await readiness(server) == (200, [])
 
 
-@pytest.mark.slow
 async def test_another_worker_goes_on_when_the_one_that_warms_is_killed(tmp_path: Path) -> None:
     config = configured(tmp_path, 400, keys_per_second=50)
     async with PantlerServer("--workers", "2", config=config) as server:

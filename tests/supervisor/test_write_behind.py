@@ -15,8 +15,6 @@ from redis.asyncio import Redis
 
 from tests.servers.pantler import PantlerServer
 
-pytestmark = pytest.mark.slow
-
 COUNT = 50
 
 

@@ -108,7 +108,7 @@ def test_what_is_wrong_with_records_is_said_with_its_line(problems) -> None:  # 
         "    hot_keys: {sample_ratio: 0}\n"
         "    warm: {source: query, query: 'DELETE FROM t'}\n"
     ) == [
-        "4: namespaces.a.write_behind.interval: must be at most 1 hour (it is 2h)",
+        "4: namespaces.a.write_behind.interval: must be at most 1h (it is 2h)",
         "4: namespaces.a.write_behind.batch_size: must be at most 10000 (it is 1000000)",
         "6: namespaces.a.warm.query: must be a SELECT: begin with SELECT, WITH, VALUES or TABLE",
         "5: namespaces.a.hot_keys.sample_ratio: must be more than 0.0 (it is 0)",

@@ -9,7 +9,7 @@ from pantler_server.core.errors import (
     RecordMissing,
     ServiceError,
 )
-from pantler_server.engines.cache.record.model import Durability, Found, Source, Written
+from pantler_server.engines.cache.record.model import Durability, Found, Read, Source, Written
 from pantler_server.servicers import convert_record as convert
 
 AWAY = OriginUnavailable("away", "users")
@@ -53,7 +53,8 @@ def test_wrong_fields_are_named_as_the_request_has_them() -> None:
 def test_a_batch_that_failed_in_part_answers_each_item() -> None:
     puts = convert.batch_put_records_response([wrong("fields.age"), WRITTEN, AWAY])
     assert [one.WhichOneof("outcome") for one in puts.outcomes] == ["error", "put", "error"]
-    gets = convert.batch_get_records_response([Found(b"{}", Source.ORIGIN, stale=True), AWAY])
+    read = Read(Found(b"{}", Source.ORIGIN, stale=True), {})
+    gets = convert.batch_get_records_response([read, AWAY])
     assert [one.WhichOneof("outcome") for one in gets.outcomes] == ["found", "error"]
     found = gets.outcomes[0].found
     assert (found.source, found.stale) == (record_pb2.SOURCE_ORIGIN, True)

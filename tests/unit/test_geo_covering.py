@@ -130,7 +130,7 @@ LENGTHS = st.one_of(st.floats(0, 7.3), st.floats(5.3, 7)).map(lambda power: 10**
         LENGTHS.map(lambda side: Box(side, 1)),
     ),
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_redis_looks_wherever_the_area_is(origin: Point, area: Area) -> None:
     asked = covering(origin, area)
     looked = Looked(origin, asked.words)

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pantler.cdn_model import CachePolicy, EdgeValue, PurgeReceipt, PurgeStatus
     from pantler.channel_subscription import ChannelSubscription
     from pantler.client import AsyncClient
     from pantler.counter_model import CounterResult
@@ -95,6 +96,7 @@ __all__ = [
     "BoardEntry",
     "BoardPage",
     "BoardPeriod",
+    "CachePolicy",
     "CascadeTooWide",
     "ChannelGap",
     "ChannelMessage",
@@ -106,6 +108,7 @@ __all__ = [
     "DeleteResult",
     "Dependent",
     "Description",
+    "EdgeValue",
     "Entry",
     "FailedPrecondition",
     "FieldViolation",
@@ -128,6 +131,8 @@ __all__ = [
     "PatternProgress",
     "Point",
     "PublishedEvent",
+    "PurgeReceipt",
+    "PurgeStatus",
     "PutResult",
     "RateLimitCheck",
     "RateLimitRule",
@@ -164,6 +169,7 @@ _MODULES = {
     "BoardEntry": "leaderboard_model",
     "BoardPage": "leaderboard_model",
     "BoardPeriod": "leaderboard_model",
+    "CachePolicy": "cdn_model",
     "ChannelGap": "model",
     "ChannelMessage": "model",
     "ChannelSubscription": "channel_subscription",
@@ -173,6 +179,7 @@ _MODULES = {
     "DeleteResult": "record_model",
     "Dependent": "model",
     "Description": "model",
+    "EdgeValue": "cdn_model",
     "Entry": "model",
     "FlushResult": "record_model",
     "HotKey": "model",
@@ -185,6 +192,8 @@ _MODULES = {
     "PatternProgress": "model",
     "Point": "geo_model",
     "PublishedEvent": "model",
+    "PurgeReceipt": "cdn_model",
+    "PurgeStatus": "cdn_model",
     "PutResult": "record_model",
     "RateLimitCheck": "rate_limit_model",
     "RateLimitRule": "rate_limit_model",

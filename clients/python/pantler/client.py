@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from pantler.admin import AdminCalls
 from pantler.batch import in_parts, listed, several
+from pantler.cdn import CdnCalls
 from pantler.channels import ChannelCalls
 from pantler.counter import CounterCalls
 from pantler.errors import PantlerError, answer_to, from_status
@@ -32,6 +33,7 @@ class AsyncClient(
     CounterCalls,
     ChannelCalls,
     RecordCalls,
+    CdnCalls,
     AdminCalls,
 ):
     """A connection to a Pantler, for the event loop that first uses it.

@@ -37,6 +37,7 @@ class InvalidationCalls(Connection):
         """
         reached: dict[str, None] = {}
         unnamed = 0
+        purge_ids: list[str] = []
 
         async def invalidate(part: Sequence[str]) -> list[bool]:
             request = invalidation_pb2.InvalidateKeysRequest(
@@ -48,12 +49,16 @@ class InvalidationCalls(Connection):
             nonlocal unnamed
             reached.update(dict.fromkeys(answer.invalidated))
             unnamed += answer.invalidated_count - len(answer.invalidated)
+            if answer.purge_id:
+                purge_ids.append(answer.purge_id)
             return [True] * len(part)
 
         named = several(keys)
         await in_parts(named, invalidate)
         invalidated = tuple(dict.fromkeys([*named, *reached]))
-        return InvalidatedKeys(invalidated, count=len(invalidated) + unnamed)
+        return InvalidatedKeys(
+            invalidated, count=len(invalidated) + unnamed, purge_ids=tuple(purge_ids)
+        )
 
     async def invalidate_tags(
         self, namespace: str, tags: Iterable[str], *, soft: bool = False
@@ -118,6 +123,7 @@ class InvalidationCalls(Connection):
                     invalidated=answer.invalidated,
                     examples=examples,
                     done=answer.done,
+                    purge_id=answer.purge_id,
                 )
 
     async def declare_dependencies(
@@ -219,4 +225,5 @@ def _outcome(message: invalidation_pb2.RuleOutcome) -> RuleOutcome:
         cascaded=message.cascaded,
         tags=tuple(message.tags),
         all=message.all,
+        purge_ids=tuple(message.purge_ids),
     )

@@ -108,6 +108,9 @@ class InvalidatedKeys:
     of the latter the first 1,000 for each 1,000 that were named."""
     count: int
     """How many there were in all."""
+    purge_ids: tuple[str, ...] = ()
+    """Of the purges of the namespace's CDN targets, for `get_purge`: one for each 1,000 keys that
+    were named. None if it has no target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,9 @@ class PatternProgress:
     """The first keys that matched, up to 10."""
     done: bool
     """Whether it is over: all that matched when it began is gone."""
+    purge_id: str = ""
+    """When it is over, of the purge of the namespace's CDN targets, for `get_purge`; empty if it
+    has none, or if nothing was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,8 @@ class RuleOutcome:
     tags: tuple[str, ...]
     all: bool
     """Whether all entries of the namespace were invalidated."""
+    purge_ids: tuple[str, ...] = ()
+    """Of the purges of the namespace's CDN targets, for `get_purge`."""
 
 
 @dataclass(frozen=True, slots=True)

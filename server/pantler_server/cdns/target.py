@@ -2,7 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
+
+
+class Kind(Enum):
+    """What a target is asked to forget by; a request is of one kind."""
+
+    TAG = 1
+    URL = 2
+    EVERYTHING = 3
+
+
+EVERY_KIND = frozenset(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +56,17 @@ class TargetFailed(Exception):
 
 
 class Target(Protocol):
-    """Both times out by itself; deadlines are the caller's to add."""
+    """It times out by itself; deadlines are the caller's to add."""
 
     limits: Limits
+    kinds: frozenset[Kind]
+    """What it can forget by; it is sent no other."""
     can_soft: bool
     """Whether it knows soft purges; otherwise it is only sent hard ones."""
 
     async def purge(self, batch: Batch) -> None:
         """Returns once the target (each server of it) has purged. Raises TargetRefused,
         TargetFailed."""
-
-    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ from pantler_server.cli.channel import publish, subscribe
 from pantler_server.cli.config import config_app
 from pantler_server.cli.counter import counter_app, unique_app
 from pantler_server.cli.depend import depend, dependents
+from pantler_server.cli.edge import edge_app
 from pantler_server.cli.entry import describe, touch
 from pantler_server.cli.event import event
 from pantler_server.cli.geo import geo_app
 from pantler_server.cli.hot import hot
 from pantler_server.cli.invalidate import invalidate_app
 from pantler_server.cli.limit import limit_app
+from pantler_server.cli.purge import purge_app
 from pantler_server.cli.record import record_app
 from pantler_server.cli.serve import serve
 from pantler_server.cli.tag import tag_app
@@ -87,6 +89,8 @@ app.add_typer(unique_app, name="unique")
 app.add_typer(record_app, name="record")
 app.command()(backlog)
 app.add_typer(dead_app, name="dead")
+app.add_typer(purge_app, name="purge")
+app.add_typer(edge_app, name="edge")
 app.command()(ping)
 app.command()(namespaces)
 app.command()(hot)

@@ -98,7 +98,7 @@ def set_(
     """Store an entry."""
     from pantler.v1 import cache_pb2, cache_pb2_grpc
 
-    data = _value(value, file)
+    data = given_value(value, file)
     with channel(address) as opened:
         request = cache_pb2.SetRequest(
             namespace=namespace,
@@ -159,7 +159,8 @@ def delete(
         raise typer.Exit(ExitCode.MISS)
 
 
-def _value(text: str | None, file: Path | None) -> bytes:
+def given_value(text: str | None, file: Path | None) -> bytes:
+    """What VALUE or --file gives."""
     if (text is None) == (file is None):
         raise typer.BadParameter("give either VALUE or --file")
     if text is not None:
@@ -191,16 +192,16 @@ def _show(entry: "cache_pb2.Entry") -> None:
     facts = [f"version {entry.version}", f"expires {entry.expire_time.ToJsonString()}"]
     if entry.content_type:
         facts.append(entry.content_type)
-    print(_visible(entry.value))
+    print(visible(entry.value, "pantler get"))
     Console().print(Text(", ".join(facts), style="dim"))  # Text: a media type is no markup
 
 
-def _visible(value: bytes) -> str:
-    """The value as text that can't steer a terminal."""
+def visible(value: bytes, command: str) -> str:
+    """The value as text that can't steer a terminal. `command` is how its bytes are had."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        return f"({len(value)} bytes that are not text: `pantler get … > FILE` writes them)"
+        return f"({len(value)} bytes that are not text: `{command} … > FILE` writes them)"
     return "".join(
         char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
     )

@@ -76,6 +76,7 @@ def key(
             {
                 "invalidated": list(answer.invalidated),
                 "invalidated_count": answer.invalidated_count,
+                "purge_id": answer.purge_id or None,
             }
         )
         return
@@ -84,6 +85,7 @@ def key(
         print(f"{one!r}: invalidated{'' if one in named else ', as it depends on them'}")
     if more := answer.invalidated_count - len(answer.invalidated):
         print(f"{more} more: invalidated, as they depend on them")
+    _print_purge(answer.purge_id)
 
 
 @invalidate_app.command()
@@ -106,15 +108,16 @@ def tag(
         request = invalidation_pb2.InvalidateTagsRequest(
             namespace=namespace, tags=tags, mode=_mode(soft)
         )
-        invalidation_pb2_grpc.InvalidationServiceStub(opened).InvalidateTags(
+        answer = invalidation_pb2_grpc.InvalidationServiceStub(opened).InvalidateTags(
             request, timeout=seconds(timeout, "--timeout")
         )
     distinct = list(dict.fromkeys(tags))
     if json:
-        print_json({"invalidated": distinct})
+        print_json({"invalidated": distinct, "purge_id": answer.purge_id or None})
         return
     for one in distinct:
         print(f"{one!r}: invalidated")
+    _print_purge(answer.purge_id)
 
 
 @invalidate_app.command("namespace")
@@ -136,9 +139,10 @@ def whole_namespace(
             request, timeout=seconds(timeout, "--timeout")
         )
     if json:
-        print_json({"version": str(answer.version)})
+        print_json({"version": str(answer.version), "purge_id": answer.purge_id or None})
     else:
         print(f"invalidated, version {answer.version} of the namespace")
+        _print_purge(answer.purge_id)
 
 
 @invalidate_app.command(context_settings={"ignore_unknown_options": True})  # -5m is an age
@@ -167,13 +171,14 @@ def older_than(
         request = invalidation_pb2.InvalidateOlderThanRequest(
             namespace=namespace, created_before=created_before, mode=_mode(soft)
         )
-        invalidation_pb2_grpc.InvalidationServiceStub(opened).InvalidateOlderThan(
+        answer = invalidation_pb2_grpc.InvalidationServiceStub(opened).InvalidateOlderThan(
             request, timeout=seconds(timeout, "--timeout")
         )
     if json:
-        print_json({"created_before": shown})
+        print_json({"created_before": shown, "purge_id": answer.purge_id or None})
     else:
         print(f"invalidated what is from before {shown}")
+        _print_purge(answer.purge_id)
 
 
 @invalidate_app.command()
@@ -224,10 +229,12 @@ def pattern(
                 "invalidated": came_to.invalidated,
                 "examples": list(came_to.examples),
                 "done": came_to.done,
+                "purge_id": came_to.purge_id or None,
             }
         )
     elif came_to.done and not dry_run:
         print(f"entries removed: {came_to.invalidated}")
+        _print_purge(came_to.purge_id)
     elif came_to.done:
         print(f"entries that match: {came_to.invalidated}")
         for example in came_to.examples:
@@ -239,6 +246,11 @@ def pattern(
             file=sys.stderr,
         )
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _print_purge(purge_id: str) -> None:
+    if purge_id:
+        print(f"being purged at the CDN: `pantler purge status {purge_id}` tells what became of it")
 
 
 def _mode(soft: bool) -> "invalidation_pb2.InvalidationMode":

@@ -1,7 +1,7 @@
 """Tasks that run beside the calls. Each has an owner that keeps it, and cancels and awaits it."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import structlog
@@ -50,3 +50,17 @@ async def stop(tasks: Iterable[asyncio.Task[Any]]) -> None:
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("defect in a background task", task=task.get_name(), exc_info=error)
+
+
+async def together(*works: Awaitable[Any]) -> list[Any]:
+    """What they give, once all have ended; raises what the first of them raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        await stop(tasks)
+    errors = [task.exception() for task in tasks]  # asked of all: else the log has it
+    for error in errors:
+        if error is not None:
+            raise error
+    return [task.result() for task in tasks]

@@ -20,7 +20,13 @@ def encode(record: Record) -> bytes:
 
 
 def decode(raw: bytes) -> Record:
-    record: Record = json.loads(raw)
+    """Raises ValueError for what is no JSON object."""
+    try:
+        record: Record = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nests too deeply") from None
+    if record.__class__ is not dict:
+        raise ValueError("is no object")
     return record
 
 

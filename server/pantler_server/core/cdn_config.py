@@ -1,9 +1,11 @@
 """CDNs and proxies in the configuration: what they are, how they are reached, and what a namespace
 has to do with them."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -17,15 +19,47 @@ from pydantic import (
 )
 
 from pantler_server.core.duration import MILLISECOND
-from pantler_server.core.setting_types import Duration, Problem, refuse, revealed
+from pantler_server.core.setting_types import Duration, Problem, hide_password, refuse, revealed
 
 TEN_YEARS = timedelta(days=3650)
+HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
+"""A token of RFC 9110 section 5.6.2; `*` too, which Vary may have."""
 
 
 def _http_url(value: str) -> str:
     if not value.startswith(("http://", "https://")) or not value.isprintable() or " " in value:
         raise ValueError(f"{value!r} must be a URL that begins with http:// or https://")
-    return value.rstrip("/")
+    try:
+        parts = urlsplit(value)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port, or an IPv6 address
+        named = False
+    if not named:
+        raise ValueError(f"{value!r} must name a host, as https://cdn.example")
+    return value
+
+
+def _base_url(value: str) -> str:
+    return _http_url(value).rstrip("/")
+
+
+def _server_url(value: str) -> str:
+    value = _base_url(value)
+    if urlsplit(value)[2:] != ("", "", "") or "@" in value:
+        raise ValueError(f"{value!r} must be a server and no more, as http://10.0.0.5:6081")
+    return value
+
+
+def _entry_url(value: str) -> str:
+    host = _http_url(value).split("/")[2].partition("?")[0]
+    if "{" in host or "}" in host or "@" in host or "\\" in value:
+        raise ValueError(f"{hide_password(value)!r} must name a host as it is, without a user")
+    others = sorted(set(_PLACE.findall(value)) - {"{key}"})
+    if others:
+        raise ValueError(f"{value!r} has {', '.join(others)}: only {{key}} is filled in")
+    if "{key}" not in value.partition("#")[0]:
+        raise ValueError(f"{value!r} must have {{key}} in its path or query")
+    return value
 
 
 def _header_text(value: str) -> str:
@@ -34,9 +68,28 @@ def _header_text(value: str) -> str:
     return value
 
 
+def _header_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text or text != text.strip():
+        raise ValueError("must not be empty, nor begin or end with a space")
+    _header_text(text)
+    return value
+
+
+_PLACE = re.compile(r"\{[^{}]*\}")
+_FRAMING = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-"""Kept without a slash at its end."""
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+"""What paths are put behind; kept without a slash at its end."""
+EntryUrl = Annotated[str, AfterValidator(_entry_url)]
+"""What shows an entry: `{key}` stands for its key."""
+ServerUrl = Annotated[str, AfterValidator(_server_url)]
+"""A scheme, a host and maybe a port."""
 HeaderText = Annotated[str, AfterValidator(_header_text)]
+HeaderName = Annotated[str, Field(pattern=HEADER_NAME)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
+"""A secret that goes into a header."""
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Seconds = Annotated[Duration, Field(ge=timedelta(0), le=TEN_YEARS)]
 
@@ -50,13 +103,15 @@ class CloudflareTarget(_Section):
 
     zone: Id
     """The id of the zone."""
-    token: SecretStr
+    token: HeaderSecret
     """An API token that may purge the zone's cache, and edit Workers KV storage."""
+    plan: Literal["free", "pro", "business", "enterprise"] = "free"
+    """The zone's plan, on which it depends how much may be purged in a second."""
     account: Id | None = None
     """The id of the account; for the edge store."""
     kv_namespace: Id | None = None
     """The id of the Workers KV namespace; for the edge store."""
-    api: HttpUrl = "https://api.cloudflare.com/client/v4"
+    api: BaseUrl = "https://api.cloudflare.com/client/v4"
 
     @field_serializer("token", when_used="json")
     def _hide_token(self, value: SecretStr, info: SerializationInfo) -> str:
@@ -74,9 +129,9 @@ class FastlyTarget(_Section):
 
     service: Id
     """The id of the service."""
-    token: SecretStr
+    token: HeaderSecret
     """An API token with the scope to purge (purge_select, and purge_all for everything)."""
-    api: HttpUrl = "https://api.fastly.com"
+    api: BaseUrl = "https://api.fastly.com"
 
     @field_serializer("token", when_used="json")
     def _hide_token(self, value: SecretStr, info: SerializationInfo) -> str:
@@ -86,18 +141,19 @@ class FastlyTarget(_Section):
 class VarnishTarget(_Section):
     """Varnish servers with the xkey module, and a VCL that takes PURGE (docs/cdn.md has one)."""
 
-    servers: tuple[HttpUrl, ...] = Field(min_length=1, max_length=100)
+    servers: tuple[ServerUrl, ...] = Field(min_length=1, max_length=100)
     """Each of them, as http://10.0.0.5:6081: all must purge."""
     host: HeaderText | None = None
     """The Host of its requests for tags and for everything; unset: the server's."""
 
 
 class HttpTarget(_Section):
-    """Anything that purges by an HTTP request. In the templates `{tag}`, `{url}` and `{soft}`
-    (1 or 0) stand for what is purged; what goes into a URL is escaped for it."""
+    """Anything that purges by an HTTP request, one for each tag or URL. In the templates `{tag}`,
+    `{url}` and `{soft}` (1 or 0) stand for what is purged; what goes into a URL is escaped for it.
+    If none has `{soft}`, it only knows hard purges."""
 
     method: Literal["GET", "POST", "PUT", "DELETE", "PURGE", "BAN"] = "POST"
-    headers: dict[HeaderText, SecretStr] = {}
+    headers: dict[HeaderName, HeaderSecret] = {}
     """Of every request, a token for example."""
     tag_url: HttpUrl | None = None
     """Where one tag is purged, as https://cdn.example/purge/tag/{tag}; unset: it can't."""
@@ -106,7 +162,8 @@ class HttpTarget(_Section):
     all_url: HttpUrl | None = None
     """Where everything is purged; unset: it can't."""
     body: str | None = None
-    """The body of every request, a template too: values are escaped for JSON strings."""
+    """The body of every request, a template too: values are escaped for JSON strings. It is
+    application/json if `headers` has no Content-Type."""
 
     @field_serializer("headers", when_used="json")
     def _hide_headers(self, value: dict[str, SecretStr], info: SerializationInfo) -> dict[str, str]:
@@ -117,7 +174,17 @@ class HttpTarget(_Section):
     def _can_purge_something(self) -> "HttpTarget":
         if self.tag_url is None and self.url_url is None and self.all_url is None:
             raise ValueError("give at least one of tag_url, url_url and all_url")
+        refuse("HttpTarget", self._problems())
         return self
+
+    def _problems(self) -> Iterator[Problem]:
+        for name, mark in (("tag_url", "{tag}"), ("url_url", "{url}")):
+            url = getattr(self, name)
+            if url is not None and mark not in url and mark not in (self.body or ""):
+                yield (name,), f"has no {mark}, and nor has the body: it would purge nothing"
+        for header in self.headers:
+            if header.lower() in _FRAMING:
+                yield ("headers", header), "is made of the request: leave it out"
 
 
 class CdnTarget(_Section):
@@ -145,9 +212,22 @@ class NamespaceCdn(_Section):
 
     targets: tuple[str, ...] = Field(min_length=1, max_length=16)
     """The names of targets that the namespace's invalidations purge."""
-    urls: tuple[HttpUrl, ...] = Field((), max_length=16)
+    urls: tuple[EntryUrl, ...] = Field((), max_length=16)
     """URLs that show an entry, as https://shop.example/products/{key}: an invalidation of the key
     purges them, beside its tag."""
+    delay: Duration = Field(timedelta(milliseconds=500), ge=timedelta(0), le=timedelta(minutes=1))
+    """How long after an invalidation its purge is sent, and later with a longer `l1.max_staleness`:
+    an answer that was on its way to the CDN before, for up to that time, is purged too."""
+
+    @model_validator(mode="after")
+    def _each_target_once(self) -> "NamespaceCdn":
+        refuse("NamespaceCdn", self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        for index, name in enumerate(self.targets):
+            if name in self.targets[:index]:
+                yield ("targets", index), f"{name!r} stands here twice"
 
 
 class HttpPolicy(_Section):
@@ -170,7 +250,7 @@ class HttpPolicy(_Section):
     """How long a stale one may be given if asking fails."""
     no_store: bool = False
     """Whether nobody may keep it."""
-    vary: tuple[HeaderText, ...] = Field((), max_length=16)
+    vary: tuple[HeaderName, ...] = Field((), max_length=16)
     """Request headers on which responses depend."""
     not_found_max_age: Seconds = timedelta(seconds=5)
     """How long it may be kept that there is no entry."""

@@ -352,7 +352,7 @@ class Settings(_Section):
                     "be loaded again; choose one"
                 )
             if config.cdn is not None:
-                refuse("Settings", _unknown_targets(place, config.cdn, self.cdn_targets))
+                refuse("Settings", _unfit_targets(place, config.cdn, self.cdn_targets))
                 if config.replica_reads:
                     raise ValueError(
                         f"{path} has both cdn and replica_reads: after a purge the CDN could be "
@@ -419,12 +419,19 @@ def _problems_without_origin(place: tuple[str, ...], config: NamespaceConfig) ->
         yield (*place, "warm"), "has no origin to load from"
 
 
-def _unknown_targets(
+def _unfit_targets(
     place: tuple[str, ...], cdn: NamespaceCdn, targets: Mapping[str, CdnTarget]
 ) -> Iterator[Problem]:
     for index, name in enumerate(cdn.targets):
+        at: tuple[str | int, ...] = (*place, "cdn", "targets", index)
         if name not in targets:
-            yield (*place, "cdn", "targets", index), f"{name!r} is not under cdn_targets"
+            yield at, f"{name!r} is not under cdn_targets"
+            continue
+        http = targets[name].http
+        if http is None or http.tag_url is not None or (http.url_url is not None and cdn.urls):
+            continue
+        lack = "no http.url_url" if http.url_url is None else "the namespace no cdn.urls"
+        yield at, f"{name!r} would never be purged: it has no http.tag_url, and {lack}"
 
 
 RELOADABLE = frozenset(

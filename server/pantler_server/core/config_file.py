@@ -64,16 +64,14 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[SettingPath, int]]:
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ConfigInvalid([ConfigProblem(str(path), "", f"can't be read: {reason}")]) from None
-    if not text.strip():  # as a reload finds a file that is being written: the old one must stay
-        problem = ConfigProblem(str(path), "", "is empty: {} stands for the defaults")
-        raise ConfigInvalid([problem])
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         document = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         raise ConfigInvalid([_yaml_problem(exc, path)]) from None
-    if node is None:
-        return {}, {}
+    if node is None:  # as a reload finds a file that is being written: the old one must stay
+        problem = ConfigProblem(str(path), "", "is empty: {} stands for the defaults")
+        raise ConfigInvalid([problem])
     if not isinstance(node, yaml.MappingNode):
         problem = ConfigProblem(f"{path}:1", "", "must be a mapping of settings to values")
         raise ConfigInvalid([problem])
@@ -130,8 +128,16 @@ def _problem(error: Any, lines: Mapping[SettingPath, int], file: Path | None) ->
     elif error["type"] in _BOUNDS:
         name, words = _BOUNDS[error["type"]]
         given = error["input"]
-        said = format_duration(given) if isinstance(given, timedelta) else given
-        message = f"must be {words} {error['ctx'][name]} (it is {said})"
+        bound = error["ctx"][name]
+        if isinstance(given, timedelta):
+            given, bound = format_duration(given), _short(bound)
+        message = f"must be {words} {bound} (it is {given})"
+    elif error["type"] in ("tuple_type", "list_type"):
+        message = "must be a list"
+    elif error["type"] == "too_short" and error["ctx"]["field_type"] == "Tuple":
+        message = f"must be a list of at least {error['ctx']['min_length']}"
+    elif error["type"] == "too_long" and error["ctx"]["field_type"] == "Tuple":
+        message = f"must be a list of at most {error['ctx']['max_length']}"
     elif error["type"] != "value_error" and isinstance(error["input"], str | int | float):
         message += f" (it is {error['input']!r})"
     variable = ENV_PREFIX + "__".join(path).upper()
@@ -142,6 +148,13 @@ def _problem(error: Any, lines: Mapping[SettingPath, int], file: Path | None) ->
         known = known[:-1]
     place = f"{file}:{lines[known]}" if known else str(file or "command line")
     return ConfigProblem(place, ".".join(path), message)
+
+
+def _short(bound: str) -> str:
+    """A duration that pydantic writes as `1 hour and 5 minutes`."""
+    parts = (part.split() for part in bound.split(" and "))
+    whole = (timedelta(**{f"{unit.removesuffix('s')}s": int(count)}) for count, unit in parts)
+    return format_duration(sum(whole, timedelta()))
 
 
 def _unknown_variables() -> Iterator[ConfigProblem]:

@@ -376,8 +376,10 @@ class CdnUnavailable(ServiceError):
     """A CDN could not be reached, failed, or asked for patience: it may have done what it was asked
     for. The caller repeats the call after a moment."""
 
-    def __init__(self, target: str, reason: str) -> None:
+    def __init__(self, target: str, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(f"CDN target {target!r} did not serve: {reason}", target=target)
+        self.retry_after_s = retry_after_s
+        """For how long it is to be left alone, as it said; 0: it did not say."""
 
 
 class ResponseTooLarge(ServiceError):

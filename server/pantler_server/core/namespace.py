@@ -48,6 +48,10 @@ class Namespaces(Protocol):
         Raises NamespaceUnknown, TooManyNamespaces, StoreError; for records NoOrigin.
         """
 
+    async def find(self, name: str, deadline: float) -> Namespace | None:
+        """As `resolve`, for who must not create one by naming it: None if the configuration does
+        not name it and nobody has used it."""
+
     async def deployment(self, deadline: float) -> bytes:
         """8 bytes that tell the deployment, all that share its Redis, from others. One round trip,
         two at the first use. Raises StoreError."""

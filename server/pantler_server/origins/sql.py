@@ -8,10 +8,9 @@ itself PostgreSQL knows no bound; it takes one fsync, or what a synchronous stan
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from enum import Enum, auto
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import bindparam, text
@@ -21,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pantler_server.core import background, origin_config
 from pantler_server.core.errors import (
     OriginNotReady,
-    OriginOutcomeUnknown,
     OriginUnavailable,
     RecordExists,
     RecordMissing,
@@ -31,37 +29,21 @@ from pantler_server.core.errors import (
 from pantler_server.core.record import Operation, Record
 from pantler_server.origins import sql_errors
 from pantler_server.origins.origin import Batch, BeforeCommit, Stored, Write
-from pantler_server.origins.sql_batch import LOGS, SKIPPED, BatchWriter, Logs, parameters, shape_of
+from pantler_server.origins.sql_batch import SKIPPED, BatchWriter, Logs, parameters, shape_of
+from pantler_server.origins.sql_calls import Calls, Use
 from pantler_server.origins.sql_database import Attempt, Database, Databases
-from pantler_server.origins.sql_errors import Fault, Meaning
+from pantler_server.origins.sql_errors import Meaning
 from pantler_server.origins.sql_faults import Faults
+from pantler_server.origins.sql_reflection import TableProblem, reflect
 from pantler_server.origins.sql_statements import Statements
-from pantler_server.origins.sql_table import SqlTable, TableProblem, Unreadable, reflect
+from pantler_server.origins.sql_table import SqlTable, Unreadable
 
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 5.0
 LOOK_FOR_CHANGES_S = 30.0  # ten queries of the catalogue each time
-LOG_AGAIN_S = 60.0
 LOOK_TIMEOUT_S = 10.0  # of one look at the table in the background
 PAGE_TIMEOUT_S = 60.0  # of one page of keys: the operator's query may take its time
-
-T = TypeVar("T")
-
-
-class _Use(Enum):
-    """What something is a problem for."""
-
-    ALL = auto()
-    WRITES = auto()
-    """Until a write succeeds."""
-    LOGS = auto()
-    """Batches."""
-    QUERY = auto()
-    """The operator's query, whose errors are no problem of the table."""
-
-
-_OF_WRITES = (_Use.WRITES, _Use.LOGS)
 
 
 class SqlOrigin:
@@ -74,21 +56,17 @@ class SqlOrigin:
     ) -> None:
         self._namespace = namespace
         self._config = config
-        self._databases = databases
-        self._taken: Database | None = None
+        self._calls = Calls(namespace, config, databases, self._noted_problem)
         self._table: SqlTable | None = None
         self._statements: Statements | None = None
         self._logs: Logs | None = None  # known once its table is there
-        self._problems: dict[_Use, str] = {}
-        self._failing: Fault | None = None  # as the log has it, until a call succeeds
-        self._logged_at = 0.0
         self._change = ""  # why the table could not serve as it is now, if it was looked at anew
         self._look = asyncio.Lock()
         self._look_again = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._taken = self._databases.take(self._config.url, self._config.pool_size)
+        self._calls.start()
         self._look_again.set()
         self._looking = background.start(self._keep_looking(), f"origin of {self._namespace}")
 
@@ -96,19 +74,15 @@ class SqlOrigin:
         if self._looking is not None:
             await background.stop([self._looking])
             self._looking = None
-        if self._taken is not None:
-            database, self._taken = self._taken, None
-            await self._databases.give_back(database)
+        await self._calls.stop()
 
     @property
     def problem(self) -> str:
-        """That of all its uses comes first; with one of another use, the rest goes on."""
-        return next((self._problems[use] for use in _Use if use in self._problems), "")
+        return self._calls.problem
 
     @property
     def _database(self) -> Database:
-        assert self._taken is not None, "it was not started"
-        return self._taken
+        return self._calls.database
 
     def require(self) -> None:
         """Each call is tried."""
@@ -137,7 +111,7 @@ class SqlOrigin:
         value = table.find_key(key)
         if value is None:
             return None
-        rows = await self._read(
+        rows = await self._calls.read(
             lambda connection: _rows(connection, statements.load, {"key": value}), deadline
         )
         return self._record(table, rows[0]) if rows else None
@@ -147,7 +121,7 @@ class SqlOrigin:
         values = [value for key in keys if (value := table.find_key(key)) is not None]
         if not values:
             return {}
-        rows = await self._read(
+        rows = await self._calls.read(
             lambda connection: _rows(connection, statements.load_many, statements.keys(values)),
             deadline,
         )
@@ -179,9 +153,10 @@ class SqlOrigin:
             except SQLAlchemyError as exc:
                 if sql_errors.read(exc).meaning is not Meaning.LOST:
                     attempt.fail()
-                fault = await Faults(connection, self._config, table).read(shape, exc)
+                faults = Faults(connection, self._config, table)
+                fault = await faults.read(shape, statement, exc)
                 if fault.meaning is Meaning.REFUSED:
-                    raise self._refused(fault, exc) from exc
+                    raise self._calls.refused(fault, exc) from exc
                 raise
             if rows or not table.has_triggers:
                 return rows, bool(rows)
@@ -197,7 +172,7 @@ class SqlOrigin:
                 attempt.send()
                 return await run(connection, attempt)
 
-        rows, exists = await self._call(work, deadline, _Use.WRITES)
+        rows, exists = await self._calls.run(work, deadline, Use.WRITES)
         return self._stored(table, write, rows, exists)
 
     def _stored(self, table: SqlTable, write: Write, rows: Sequence[Any], exists: bool) -> Stored:
@@ -229,11 +204,11 @@ class SqlOrigin:
                 writer = BatchWriter(connection, self._config, table, statements)
                 return await writer.apply(logs, batch, before_commit)
 
-        return await self._call(work, deadline, _Use.WRITES)
+        return await self._calls.run(work, deadline, Use.WRITES)
 
     async def applied(self, log: str, deadline: float) -> int:
         logs = await self._open_logs(deadline)
-        rows = await self._read(
+        rows = await self._calls.read(
             lambda connection: _rows(connection, logs.applied, {"log": log}), deadline
         )
         return int(rows[0][0]) if rows else 0
@@ -254,13 +229,16 @@ class SqlOrigin:
     async def _page(self, query: str | None, after: str, page_size: int) -> Sequence[str]:
         deadline = asyncio.get_running_loop().time() + PAGE_TIMEOUT_S
         table, statements = await self._ready(deadline)
-        values = {"key": table.key_converter.key_to_database(after)} if after else {}
+        values: dict[str, Any] = {}
+        if after:
+            values["key"] = table.key_converter.key_to_database(after)
         if query is None:
             statement: Any = statements.page(bool(after), page_size)
         else:
-            statement = _page_of_query(query, table, bool(after), page_size)
-        use = _Use.ALL if query is None else _Use.QUERY
-        rows = await self._read(
+            statement = _page_of_query(query, table, bool(after))
+            values["page_size"] = page_size
+        use = Use.ALL if query is None else Use.QUERY
+        rows = await self._calls.read(
             lambda connection: _rows(connection, statement, values), deadline, use
         )
         try:
@@ -275,7 +253,7 @@ class SqlOrigin:
     async def _ready(self, deadline: float) -> tuple[SqlTable, Statements]:
         """The table; looks for it if it was not found yet."""
         if self._table is None or self._statements is None:
-            if _Use.ALL not in self._problems:
+            if Use.ALL not in self._calls.problems:
                 await self._find_table(deadline)
             if self._table is None or self._statements is None:
                 raise OriginNotReady(self._namespace, self.problem)
@@ -294,9 +272,9 @@ class SqlOrigin:
                 continue
             with suppress(ServiceError):
                 await self._find_table(loop.time() + LOOK_TIMEOUT_S)
-                if _Use.LOGS in self._problems:
+                if Use.LOGS in self._calls.problems:
                     await self._open_logs(loop.time() + LOOK_TIMEOUT_S)
-            if self._table is not None and _Use.LOGS not in self._problems:
+            if self._table is not None and Use.LOGS not in self._calls.problems:
                 self._look_again.clear()
             else:
                 await asyncio.sleep(LOOK_AGAIN_S)
@@ -309,14 +287,14 @@ class SqlOrigin:
                     if self._table is None:
                         await self._reflect(deadline)
         except TimeoutError:
-            raise self._unavailable("did not answer in time") from None
+            raise self._calls.unavailable("did not answer in time") from None
 
     async def _reflected(self, deadline: float) -> SqlTable:
         async def work(_: Attempt) -> SqlTable:
             async with self._database.connection(deadline) as connection:
                 return await connection.run_sync(reflect, self._config)
 
-        return await self._call(work, deadline, _Use.ALL)
+        return await self._calls.run(work, deadline, Use.ALL)
 
     async def _look_for_changes(self, deadline: float) -> None:
         """A column that was added is taken up. What could not serve changes nothing here: whoever
@@ -348,22 +326,18 @@ class SqlOrigin:
         try:
             table = await self._reflected(deadline)
         except TableProblem as exc:
-            self._set_problem(_Use.ALL, str(exc))
+            self._calls.set_problem(Use.ALL, str(exc))
             return
         except OriginNotReady:
             return  # the problem is set
         self._take(table)
-        self._problems.pop(_Use.ALL, None)
+        self._calls.problems.pop(Use.ALL, None)
         log.info("origin ready", namespace=self._namespace, table=table.name)
 
-    def _set_problem(self, use: "_Use", problem: str) -> OriginNotReady:
-        if problem != self._problems.get(use):
-            log.error("origin can't serve", namespace=self._namespace, problem=problem)
-        self._problems[use] = problem
-        if use is _Use.ALL:
+    def _noted_problem(self, use: Use) -> None:
+        if use is Use.ALL:
             self._table = self._statements = self._logs = None
         self._look_again.set()
-        return OriginNotReady(self._namespace, problem)
 
     async def _open_logs(self, deadline: float) -> Logs:
         """The table of logs, made at its first use."""
@@ -373,7 +347,7 @@ class SqlOrigin:
             if not await self._has(logs, deadline):
                 await self._make(logs, deadline)
             self._logs = logs
-            self._problems.pop(_Use.LOGS, None)
+            self._calls.problems.pop(Use.LOGS, None)
         return self._logs
 
     async def _has(self, logs: Logs, deadline: float) -> bool:
@@ -387,7 +361,7 @@ class SqlOrigin:
                     return False
                 return True
 
-        return await self._call(work, deadline, _Use.LOGS)
+        return await self._calls.run(work, deadline, Use.LOGS)
 
     async def _make(self, logs: Logs, deadline: float) -> None:
         async def work(attempt: Attempt) -> str:
@@ -402,106 +376,30 @@ class SqlOrigin:
                 return ""
 
         try:
-            refused = await self._call(work, deadline, _Use.LOGS)
+            refused = await self._calls.run(work, deadline, Use.LOGS)
         except WriteRefused:  # another worker makes it at the same moment
-            raise self._unavailable("is being made ready", _Use.LOGS) from None
+            raise self._calls.unavailable("is being made ready", Use.LOGS) from None
         if refused:
-            raise self._set_problem(
-                _Use.LOGS,
+            raise self._calls.set_problem(
+                Use.LOGS,
                 f"table {logs.name} is not there, and the user may not make it: run `{refused}`, "
                 "and grant SELECT, INSERT and UPDATE on it",
             )
-
-    # Calls of the database, and what their errors mean
-
-    async def _read(
-        self,
-        work: Callable[[AsyncConnection], Coroutine[Any, Any, T]],
-        deadline: float,
-        use: "_Use | None" = None,
-    ) -> T:
-        async def on_connection(_: Attempt) -> T:
-            async with self._database.connection(deadline) as connection:
-                return await work(connection)
-
-        return await self._call(on_connection, deadline, use or _Use.ALL)
-
-    async def _call(
-        self,
-        work: Callable[[Attempt], Coroutine[Any, Any, T]],
-        deadline: float,
-        use: "_Use",
-    ) -> T:
-        """Runs work on the database, and says what its errors mean for the caller."""
-        attempt = Attempt()
-        try:
-            result = await self._database.run(work(attempt), deadline, attempt)
-        except TimeoutError:
-            if attempt.may_have_landed:
-                raise OriginOutcomeUnknown(self._namespace) from None
-            raise self._unavailable("did not answer in time", use) from None
-        except SQLAlchemyError as exc:
-            raise self._error(exc, attempt, use) from exc
-        self._failing = None
-        if use is _Use.WRITES:
-            self._problems.pop(use, None)
-        return result
-
-    def _error(self, exc: SQLAlchemyError, attempt: Attempt, use: "_Use") -> ServiceError:
-        fault = sql_errors.read(exc)
-        self._log(fault, exc)
-        if use is _Use.QUERY and fault.meaning not in (Meaning.AWAY, Meaning.LOST):
-            return OriginNotReady(self._namespace, "the database does not take `query`")
-        match fault.meaning:
-            case Meaning.LOST if attempt.may_have_landed:
-                return OriginOutcomeUnknown(self._namespace)
-            case Meaning.REFUSED if use is not _Use.ALL:
-                return WriteRefused(f"the origin refuses the write: {fault.text}", self._namespace)
-            case Meaning.REFUSED:
-                return self._unavailable(f"failed: {fault.text}", use)
-            case Meaning.CHANGED:
-                return self._set_problem(_Use.ALL, f"{fault.text}: it is looked at again")
-            case Meaning.FORBIDDEN:
-                of_logs = f"table {LOGS}: " if use is _Use.LOGS else ""
-                return self._set_problem(use, of_logs + fault.text)
-        return self._unavailable(f"failed: {fault.text}", use)
-
-    def _refused(self, fault: Fault, exc: SQLAlchemyError) -> WriteRefused:
-        self._log(fault, exc)
-        return WriteRefused(f"the origin refuses the write: {fault.text}", self._namespace)
-
-    def _log(self, fault: Fault, exc: SQLAlchemyError) -> None:
-        """The database's own words. What goes on failing in one way is told now and then."""
-        now = asyncio.get_running_loop().time()
-        if fault == self._failing and now < self._logged_at + LOG_AGAIN_S:
-            return
-        self._failing, self._logged_at = fault, now
-        log.warning(
-            "origin failed",
-            namespace=self._namespace,
-            meaning=fault.meaning.name,
-            error=str(getattr(exc, "orig", None) or exc),
-        )
-
-    def _unavailable(self, how: str, use: _Use = _Use.ALL) -> OriginUnavailable:
-        advice = "nothing was written" if use in _OF_WRITES else "try again after a moment"
-        return OriginUnavailable(
-            f"the origin of namespace {self._namespace!r} {how}; {advice}", self._namespace
-        )
 
 
 async def _rows(connection: AsyncConnection, statement: Any, values: Any) -> Sequence[Any]:
     return (await connection.execute(statement, values)).all()
 
 
-def _page_of_query(query: str, table: SqlTable, after: bool, limit: int) -> Any:
+def _page_of_query(query: str, table: SqlTable, after: bool) -> Any:
     """A page of what the operator's query gives. It stays a query of its own whatever it has at its
-    end, and its colons are no parameters."""
+    end, and its colons are no parameters. It has a parameter in any case: the driver lets several
+    statements pass where there is none."""
     escaped = query.strip().rstrip(";").replace(":", "\\:")
     condition = "key > :key" if after else "key IS NOT NULL"
     statement = text(
         f"WITH warm(key) AS (\n{escaped}\n) SELECT DISTINCT key FROM warm WHERE {condition} "
-        f"ORDER BY key LIMIT {limit:d}"
+        "ORDER BY key LIMIT :page_size"
     )
     if after:
         return statement.bindparams(bindparam("key", type_=table.key.type))

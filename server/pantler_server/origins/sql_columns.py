@@ -23,20 +23,18 @@ from sqlalchemy.types import (
     Uuid,
 )
 
+from pantler_server.origins.sql_times import Dates, Times, Timestamps
 from pantler_server.origins.sql_types import (
     Arrays,
     Booleans,
     Bytes,
     Converter,
-    Dates,
     Decimals,
     Documents,
     Enumerations,
     Floats,
     Integers,
     Texts,
-    Times,
-    Timestamps,
     Uuids,
 )
 

@@ -148,6 +148,22 @@ class Database:
             await self._bound(connection, deadline)
             yield connection
 
+    @asynccontextmanager
+    async def read_only(self, deadline: float) -> AsyncIterator[AsyncConnection]:
+        """For statements of others: whatever they are, the database lets them write nothing."""
+        async with self.connection(deadline) as connection:
+            if not self.is_sqlite:
+                await connection.exec_driver_sql("BEGIN READ ONLY")
+                yield connection
+                await connection.exec_driver_sql("ROLLBACK")
+                return
+            await connection.exec_driver_sql("PRAGMA query_only = ON")
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:  # as one is whose call was cancelled
+                    await connection.exec_driver_sql("PRAGMA query_only = OFF")
+
     async def _bound(self, connection: AsyncConnection, deadline: float) -> None:
         """Lets PostgreSQL end a statement that nobody waits for any more.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 
 class Meaning(Enum):
@@ -74,6 +74,8 @@ _AWAY = {
     "57014": "it took too long",
 }
 
+_UNSUPPORTED = "0A000"
+
 # What passes by itself, or is of the connection (25, 26, 3B, 42P05: a pooler that gives statements
 # of one session to several servers), of the server or of one behind it (HV). What else a live
 # server answers to a write, the write is to blame for.
@@ -105,7 +107,9 @@ def read(error: SQLAlchemyError) -> Fault:
         return Fault(Meaning.LOST, "the connection was lost")
     if code.startswith(_AWAY_CLASSES):
         return Fault(Meaning.AWAY, f"the database is away or overloaded{_in_brackets(code)}")
-    if code.startswith(("42", "3F", "0A000", "SQLITE_ERROR")):  # SQLite has no finer code
+    if code == _UNSUPPORTED:
+        return Fault(Meaning.CHANGED, "the table is not as it was, or can't take such a write")
+    if code.startswith(("42", "3F", "SQLITE_ERROR")):  # SQLite has no finer code
         return Fault(Meaning.CHANGED, "the table is not as it was")
     if code.startswith(("22", "23")) or (not code and isinstance(error, DataError)):
         return Fault(Meaning.REFUSED, NOT_OF_COLUMN)
@@ -116,13 +120,40 @@ def read(error: SQLAlchemyError) -> Fault:
     return Fault(Meaning.REFUSED, f"the database refuses it{_in_brackets(code)}")
 
 
+def problem_of_query(error: SQLAlchemyError) -> str:
+    """What is wrong with a statement of the operator, on a connection that may only read; empty if
+    it is not to blame."""
+    if _code(error) in ("25006", "SQLITE_READONLY"):
+        return "`query` writes, and may only read"
+    passes = read(error).meaning in (Meaning.AWAY, Meaning.LOST)
+    if passes and not isinstance(error, ProgrammingError):  # as drivers raise without a code
+        return ""
+    return "the database does not take `query`"
+
+
 def may_be_of_row(error: SQLAlchemyError) -> bool:
     """Whether a change of the table, or a missing privilege, explains the error, but also what a
     trigger or a policy makes of one row. Only a look at the table tells."""
-    return _code(error).startswith(("42", "3F", "SQLITE_ERROR")) and read(error).meaning in (
+    if _is_stale_plan(error):
+        return False
+    classes = ("42", "3F", _UNSUPPORTED, "SQLITE_ERROR")
+    return _code(error).startswith(classes) and read(error).meaning in (
         Meaning.CHANGED,
         Meaning.FORBIDDEN,
     )
+
+
+def is_unsupported(error: SQLAlchemyError) -> bool:
+    """Whether the database says that it can't do such a thing at all: our statement, or what a
+    trigger, a rule or a partition makes of a row."""
+    return _code(error) == _UNSUPPORTED
+
+
+def _is_stale_plan(error: SQLAlchemyError) -> bool:
+    """Whether a prepared statement was made for the table as it was: that has the code of what is
+    not supported, and only the place in the server's source tells them apart in every language."""
+    told = getattr(getattr(error, "orig", None), "diag", None)
+    return told is not None and told.source_function == "RevalidateCachedQuery"
 
 
 def of_row(error: SQLAlchemyError) -> Fault:

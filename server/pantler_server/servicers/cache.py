@@ -7,6 +7,7 @@ from pantler_server.core.errors import HasOrigin
 from pantler_server.core.namespace import Namespace, Namespaces
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.record.engine import RecordEngine
+from pantler_server.engines.cdn.invalidation import PurgedInvalidation
 from pantler_server.servicers import convert, convert_record, validate
 
 
@@ -16,8 +17,15 @@ class CacheServicer:
     The entries of a namespace with an origin are read through the record engine, which loads what
     is missing."""
 
-    def __init__(self, engine: CacheEngine, records: RecordEngine, namespaces: Namespaces) -> None:
+    def __init__(
+        self,
+        engine: CacheEngine,
+        deletion: PurgedInvalidation,
+        records: RecordEngine,
+        namespaces: Namespaces,
+    ) -> None:
         self._engine = engine
+        self._deletion = deletion
         self._records = records
         self._namespaces = namespaces
 
@@ -89,7 +97,7 @@ class CacheServicer:
         name, key = validate.namespace(request.namespace), convert.key(request)
         if_version = convert.deleted_version(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        deleted = await self._engine.delete(namespace, key, call.deadline, if_version)
+        deleted = await self._deletion.delete(namespace, key, call.deadline, if_version)
         return cache_pb2.DeleteResponse(deleted=deleted)
 
     async def BatchDelete(
@@ -97,7 +105,7 @@ class CacheServicer:
     ) -> cache_pb2.BatchDeleteResponse:
         name, keys = validate.namespace(request.namespace), convert.keys_of(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        deleted = await self._engine.delete_many(namespace, keys, call.deadline)
+        deleted = await self._deletion.delete_many(namespace, keys, call.deadline)
         return convert.batch_delete_response(deleted)
 
     async def Touch(self, request: cache_pb2.TouchRequest, call: Call) -> cache_pb2.TouchResponse:

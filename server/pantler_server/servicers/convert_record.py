@@ -27,6 +27,7 @@ from pantler_server.engines.cache.record.model import (
     Flushed,
     Found,
     Put,
+    Read,
     Source,
     WriteBacklog,
     Written,
@@ -119,14 +120,14 @@ def flush_timeout_s(request: record_pb2.FlushWritesRequest) -> float | None:
     return wait_ms / 1000
 
 
-def get_record_response(found: Found) -> record_pb2.GetRecordResponse:
+def get_record_response(read: Read) -> record_pb2.GetRecordResponse:
     response = record_pb2.GetRecordResponse()
-    _fill_found(response, found)
+    _fill_read(response, read)
     return response
 
 
 def batch_get_records_response(
-    outcomes: Sequence[Found | ServiceError],
+    outcomes: Sequence[Read | ServiceError],
 ) -> record_pb2.BatchGetRecordsResponse:
     _refuse_if_all_failed_alike(outcomes, _key_of_batch)
     response = record_pb2.BatchGetRecordsResponse()
@@ -135,7 +136,7 @@ def batch_get_records_response(
         if isinstance(one, ServiceError):
             outcome.error.CopyFrom(status_of(one))
         else:
-            _fill_found(outcome.found, one)
+            _fill_read(outcome.found, one)
     return response
 
 
@@ -256,11 +257,11 @@ def _record(
     return record
 
 
-def _fill_found(response: record_pb2.GetRecordResponse, found: Found) -> None:
-    if found.value:
-        record_struct.fill(response.record, canonical_json.decode(found.value))
-    response.source = _SOURCES[found.source]
-    response.stale = found.stale
+def _fill_read(response: record_pb2.GetRecordResponse, read: Read) -> None:
+    if read.record is not None:
+        record_struct.fill(response.record, read.record)
+    response.source = _SOURCES[read.found.source]
+    response.stale = read.found.stale
 
 
 def _fill_entry(message: cache_pb2.GetResponse | cache_pb2.BatchGetOutcome, found: Found) -> None:

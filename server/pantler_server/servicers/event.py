@@ -42,6 +42,7 @@ def publish_response(published: Published) -> invalidation_pb2.PublishEventRespo
             cascaded=outcome.cascaded,
             tags=outcome.tags,
             all=outcome.all,
+            purge_ids=outcome.purge_ids,
         )
     return response
 

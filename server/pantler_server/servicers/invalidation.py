@@ -8,6 +8,7 @@ from pantler_server.core.call import Call
 from pantler_server.core.namespace import Namespaces
 from pantler_server.engines.cache.invalidation.engine import InvalidationEngine
 from pantler_server.engines.cache.watch.engine import WatchEngine
+from pantler_server.engines.cdn.invalidation import PurgedInvalidation
 from pantler_server.engines.events.engine import EventEngine
 from pantler_server.servicers import convert, event, validate, watch
 
@@ -20,11 +21,13 @@ class InvalidationServicer:
     def __init__(
         self,
         engine: InvalidationEngine,
+        invalidation: PurgedInvalidation,
         watching: WatchEngine,
         events: EventEngine,
         namespaces: Namespaces,
     ) -> None:
         self._engine = engine
+        self._invalidation = invalidation
         self._watching = watching
         self._events = events
         self._namespaces = namespaces
@@ -35,12 +38,12 @@ class InvalidationServicer:
         name, keys = validate.namespace(request.namespace), convert.keys_of(request)
         soft = convert.is_soft(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        invalidated = await self._engine.invalidate_keys(
+        invalidated, purge_id = await self._invalidation.invalidate_keys(
             namespace, keys, call.deadline, soft=soft, cascade=request.cascade
         )
         told = invalidated[: len(set(keys)) + MAX_REACHED_TOLD]
         return invalidation_pb2.InvalidateKeysResponse(
-            invalidated=told, invalidated_count=len(invalidated)
+            invalidated=told, invalidated_count=len(invalidated), purge_id=purge_id
         )
 
     async def InvalidateTags(
@@ -50,8 +53,10 @@ class InvalidationServicer:
         tags = validate.some_labels(request.tags, validate.MAX_BATCH_ITEMS, "tags")
         soft = convert.is_soft(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        await self._engine.invalidate_tags(namespace, tags, call.deadline, soft=soft)
-        return invalidation_pb2.InvalidateTagsResponse()
+        purge_id = await self._invalidation.invalidate_tags(
+            namespace, tags, call.deadline, soft=soft
+        )
+        return invalidation_pb2.InvalidateTagsResponse(purge_id=purge_id)
 
     async def InvalidatePattern(
         self, request: invalidation_pb2.InvalidatePatternRequest, call: Call
@@ -61,7 +66,7 @@ class InvalidationServicer:
         validate.text(request.pattern, validate.MAX_KEY_BYTES, "pattern", violations)
         validate.refuse(violations)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        async for progress in self._engine.invalidate_pattern(
+        async for progress, purge_id in self._invalidation.invalidate_pattern(
             namespace, request.pattern, dry_run=request.dry_run
         ):
             yield invalidation_pb2.InvalidatePatternResponse(
@@ -70,6 +75,7 @@ class InvalidationServicer:
                 invalidated=progress.invalidated,
                 examples=progress.examples,
                 done=progress.done,
+                purge_id=purge_id,
             )
 
     async def InvalidateNamespace(
@@ -78,8 +84,10 @@ class InvalidationServicer:
         name = validate.namespace(request.namespace)
         soft = convert.is_soft(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        version = await self._engine.invalidate_namespace(namespace, call.deadline, soft=soft)
-        return invalidation_pb2.InvalidateNamespaceResponse(version=version)
+        version, purge_id = await self._invalidation.invalidate_namespace(
+            namespace, call.deadline, soft=soft
+        )
+        return invalidation_pb2.InvalidateNamespaceResponse(version=version, purge_id=purge_id)
 
     async def InvalidateOlderThan(
         self, request: invalidation_pb2.InvalidateOlderThanRequest, call: Call
@@ -88,8 +96,10 @@ class InvalidationServicer:
         before_us = convert.created_before_us(request)
         soft = convert.is_soft(request)
         namespace = await self._namespaces.resolve(name, call.deadline)
-        await self._engine.invalidate_older_than(namespace, before_us, call.deadline, soft=soft)
-        return invalidation_pb2.InvalidateOlderThanResponse()
+        purge_id = await self._invalidation.invalidate_older_than(
+            namespace, before_us, call.deadline, soft=soft
+        )
+        return invalidation_pb2.InvalidateOlderThanResponse(purge_id=purge_id)
 
     async def DeclareDependencies(
         self, request: invalidation_pb2.DeclareDependenciesRequest, call: Call

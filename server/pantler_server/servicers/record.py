@@ -5,6 +5,7 @@ from pantler.v1 import record_pb2
 from pantler_server.core.call import Call
 from pantler_server.core.namespace import Namespaces
 from pantler_server.engines.cache.record.engine import RecordEngine
+from pantler_server.engines.cdn.record_writes import PurgedRecordWrites
 from pantler_server.servicers import convert_record as convert
 from pantler_server.servicers import validate
 from pantler_server.servicers.convert import key, keys_of
@@ -13,8 +14,11 @@ from pantler_server.servicers.convert import key, keys_of
 class RecordServicer:
     """The RPCs of RecordService, documented in proto/pantler/v1/record.proto."""
 
-    def __init__(self, engine: RecordEngine, namespaces: Namespaces) -> None:
+    def __init__(
+        self, engine: RecordEngine, writes: PurgedRecordWrites, namespaces: Namespaces
+    ) -> None:
         self._engine = engine
+        self._writes = writes
         self._namespaces = namespaces
 
     async def GetRecord(
@@ -22,20 +26,20 @@ class RecordServicer:
     ) -> record_pb2.GetRecordResponse:
         name, wanted = validate.namespace(request.namespace), key(request)
         space = await self._namespaces.resolve(name, call.deadline, for_records=True)
-        found = await self._engine.get(
+        read = await self._engine.get_record(
             space, wanted, call.deadline, force_refresh=request.force_refresh
         )
-        return convert.get_record_response(found)
+        return convert.get_record_response(read)
 
     async def BatchGetRecords(
         self, request: record_pb2.BatchGetRecordsRequest, call: Call
     ) -> record_pb2.BatchGetRecordsResponse:
         name, wanted = validate.namespace(request.namespace), keys_of(request)
         space = await self._namespaces.resolve(name, call.deadline, for_records=True)
-        found = await self._engine.get_many(
+        reads = await self._engine.get_records(
             space, wanted, call.deadline, force_refresh=request.force_refresh
         )
-        return convert.batch_get_records_response(found)
+        return convert.batch_get_records_response(reads)
 
     async def PutRecord(
         self, request: record_pb2.PutRecordRequest, call: Call
@@ -43,7 +47,7 @@ class RecordServicer:
         name = validate.namespace(request.namespace)
         space = await self._namespaces.resolve(name, call.deadline, for_records=True)
         wanted = convert.put(request, space)
-        return convert.put_record_response(await self._engine.put(space, wanted, call.deadline))
+        return convert.put_record_response(await self._writes.put(space, wanted, call.deadline))
 
     async def BatchPutRecords(
         self, request: record_pb2.BatchPutRecordsRequest, call: Call
@@ -51,7 +55,7 @@ class RecordServicer:
         name = validate.namespace(request.namespace)
         space = await self._namespaces.resolve(name, call.deadline, for_records=True)
         wanted = convert.puts(request, space)
-        written = await self._engine.put_many(space, wanted, call.deadline)
+        written = await self._writes.put_many(space, wanted, call.deadline)
         return convert.batch_put_records_response(written)
 
     async def DeleteRecord(
@@ -59,7 +63,7 @@ class RecordServicer:
     ) -> record_pb2.DeleteRecordResponse:
         name, wanted = validate.namespace(request.namespace), convert.delete(request)
         space = await self._namespaces.resolve(name, call.deadline, for_records=True)
-        return convert.delete_record_response(await self._engine.put(space, wanted, call.deadline))
+        return convert.delete_record_response(await self._writes.put(space, wanted, call.deadline))
 
     async def StopRefresh(
         self, request: record_pb2.StopRefreshRequest, call: Call

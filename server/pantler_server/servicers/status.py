@@ -110,6 +110,11 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
 }
 
 
+def reason_of(error: errors.ServiceError) -> str:
+    """The name of an error's reason."""
+    return errors_pb2.ErrorReason.Name(_MEANINGS[type(error)].reason)
+
+
 def status_of(error: errors.ServiceError, request_id: str = "") -> status_pb2.Status:
     """The status of an error, with everything that errors.proto promises of its reason."""
     meaning = _MEANINGS[type(error)]
@@ -119,7 +124,7 @@ def status_of(error: errors.ServiceError, request_id: str = "") -> status_pb2.St
     details: list[Message] = [info]
     if meaning.retry:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromTimedelta(RETRY_AFTER)
+        retry.retry_delay.FromTimedelta(_retry_after(error))
         details.append(retry)
     details += _specific(error)
     if request_id:
@@ -127,6 +132,12 @@ def status_of(error: errors.ServiceError, request_id: str = "") -> status_pb2.St
     return status_pb2.Status(
         code=meaning.code, message=error.message, details=[_any(detail) for detail in details]
     )
+
+
+def _retry_after(error: errors.ServiceError) -> timedelta:
+    if isinstance(error, errors.CdnUnavailable):
+        return max(RETRY_AFTER, timedelta(seconds=error.retry_after_s))
+    return RETRY_AFTER
 
 
 def _specific(error: errors.ServiceError) -> list[Message]:

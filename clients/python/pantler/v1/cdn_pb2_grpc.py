@@ -106,8 +106,8 @@ class CdnServiceServicer:
 
     def Purge(self, request, context):
         """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
-        from then on; GetPurge tells what became of it. Repeat a call that failed with the same `request_id`.
-        Costs a round trip.
+        from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
+        became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,7 +115,7 @@ class CdnServiceServicer:
 
     def GetPurge(self, request, context):
         """GetPurge tells what became of a purge, for a day. NOT_FOUND with reason ERROR_REASON_PURGE_UNKNOWN: none has
-        the id, or it is older. Costs a round trip.
+        the id, or it is older. Costs two round trips.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,12 +50,12 @@ class CdnServiceStub:
     """
     Purge: _grpc.UnaryUnaryMultiCallable[_cdn_pb2.PurgeRequest, _cdn_pb2.PurgeResponse]
     """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
-    from then on; GetPurge tells what became of it. Repeat a call that failed with the same `request_id`.
-    Costs a round trip.
+    from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
+    became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
     """
     GetPurge: _grpc.UnaryUnaryMultiCallable[_cdn_pb2.GetPurgeRequest, _cdn_pb2.GetPurgeResponse]
     """GetPurge tells what became of a purge, for a day. NOT_FOUND with reason ERROR_REASON_PURGE_UNKNOWN: none has
-    the id, or it is older. Costs a round trip.
+    the id, or it is older. Costs two round trips.
     """
     PutEdgeValue: _grpc.UnaryUnaryMultiCallable[_cdn_pb2.PutEdgeValueRequest, _cdn_pb2.PutEdgeValueResponse]
     """PutEdgeValue stores a value at the edge of a target (Cloudflare Workers KV). The answer is the
@@ -91,12 +91,12 @@ class CdnServiceAsyncStub(CdnServiceStub):
     """
     Purge: _aio.UnaryUnaryMultiCallable[_cdn_pb2.PurgeRequest, _cdn_pb2.PurgeResponse]  # type: ignore[assignment]
     """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
-    from then on; GetPurge tells what became of it. Repeat a call that failed with the same `request_id`.
-    Costs a round trip.
+    from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
+    became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
     """
     GetPurge: _aio.UnaryUnaryMultiCallable[_cdn_pb2.GetPurgeRequest, _cdn_pb2.GetPurgeResponse]  # type: ignore[assignment]
     """GetPurge tells what became of a purge, for a day. NOT_FOUND with reason ERROR_REASON_PURGE_UNKNOWN: none has
-    the id, or it is older. Costs a round trip.
+    the id, or it is older. Costs two round trips.
     """
     PutEdgeValue: _aio.UnaryUnaryMultiCallable[_cdn_pb2.PutEdgeValueRequest, _cdn_pb2.PutEdgeValueResponse]  # type: ignore[assignment]
     """PutEdgeValue stores a value at the edge of a target (Cloudflare Workers KV). The answer is the
@@ -147,8 +147,8 @@ class CdnServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cdn_pb2.PurgeResponse, _abc.Awaitable[_cdn_pb2.PurgeResponse]]:
         """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
-        from then on; GetPurge tells what became of it. Repeat a call that failed with the same `request_id`.
-        Costs a round trip.
+        from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
+        became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
         """
 
     @_abc_1.abstractmethod
@@ -158,7 +158,7 @@ class CdnServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cdn_pb2.GetPurgeResponse, _abc.Awaitable[_cdn_pb2.GetPurgeResponse]]:
         """GetPurge tells what became of a purge, for a day. NOT_FOUND with reason ERROR_REASON_PURGE_UNKNOWN: none has
-        the id, or it is older. Costs a round trip.
+        the id, or it is older. Costs two round trips.
         """
 
     @_abc_1.abstractmethod

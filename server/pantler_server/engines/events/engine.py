@@ -21,8 +21,8 @@ _EVENTS = Counter(
 
 
 class Invalidation(Protocol):
-    """The port through which rules are applied. Each call is acknowledged when it returns, and may
-    be repeated."""
+    """The port through which rules are applied. Each call is acknowledged when it returns, with the
+    id of the purge of the namespace's CDN (empty if it has none), and may be repeated."""
 
     async def invalidate_keys(
         self,
@@ -32,16 +32,16 @@ class Invalidation(Protocol):
         *,
         soft: bool = False,
         cascade: bool = False,
-    ) -> list[str]:
+    ) -> tuple[list[str], str]:
         """All that were invalidated, these and what a cascade reached."""
 
     async def invalidate_tags(
         self, space: Namespace, tags: Sequence[str], deadline: float, *, soft: bool = False
-    ) -> None: ...
+    ) -> str: ...
 
     async def invalidate_namespace(
         self, space: Namespace, deadline: float, *, soft: bool = False
-    ) -> int: ...
+    ) -> tuple[int, str]: ...
 
 
 class EventEngine:
@@ -109,15 +109,27 @@ class EventEngine:
         soft = rule.mode == "soft"
         space = await self._namespaces.resolve(rule.namespace, deadline)
         cascaded = 0
+        purge_ids = []
         if targets.keys:
-            reached = await self._invalidation.invalidate_keys(
+            reached, purge_id = await self._invalidation.invalidate_keys(
                 space, targets.keys, deadline, soft=soft, cascade=rule.cascade
             )
             cascaded = len(reached) - len(targets.keys)
+            purge_ids.append(purge_id)
         if targets.tags:
-            await self._invalidation.invalidate_tags(space, targets.tags, deadline, soft=soft)
+            purge_ids.append(
+                await self._invalidation.invalidate_tags(space, targets.tags, deadline, soft=soft)
+            )
         if rule.all:
-            await self._invalidation.invalidate_namespace(space, deadline, soft=soft)
+            _, purge_id = await self._invalidation.invalidate_namespace(space, deadline, soft=soft)
+            purge_ids.append(purge_id)
         return RuleOutcome(
-            rule.name, rule.namespace, soft, targets.keys, cascaded, targets.tags, rule.all
+            rule.name,
+            rule.namespace,
+            soft,
+            targets.keys,
+            cascaded,
+            targets.tags,
+            rule.all,
+            tuple(filter(None, purge_ids)),
         )

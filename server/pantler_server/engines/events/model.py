@@ -31,6 +31,9 @@ class RuleOutcome:
     tags: Sequence[str]
     all: bool
     """Whether the whole namespace was."""
+    purge_ids: Sequence[str] = ()
+    """Of the purges of the namespace's CDN; none if it has none, and in records of before they were
+    noted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Records:
     async def write(self, event: Event, outcomes: Sequence[RuleOutcome], deadline: float) -> None:
         """One round trip."""
         place = keys.record(event.event_id)
-        record = _fingerprint(event) + zlib.compress(_json([asdict(one) for one in outcomes]))
+        record = _fingerprint(event) + zlib.compress(_json([_plain(one) for one in outcomes]))
         command = pack("SET", place, record, "PX", RECORD_MS)
         request = Request(self._state.slot_of(place), (command,), event.event_id, repeatable=True)
         await self._state.call(request, deadline)
@@ -54,6 +54,14 @@ def _fingerprint(event: Event) -> bytes:
     """What tells two events with one id apart."""
     said = _json([event.type, event.fields])
     return blake2b(said, digest_size=FINGERPRINT_BYTES).digest()
+
+
+def _plain(outcome: RuleOutcome) -> dict[str, object]:
+    """Without purges where there were none: workers of before there were any read that too."""
+    plain = asdict(outcome)
+    if not outcome.purge_ids:
+        del plain["purge_ids"]
+    return plain
 
 
 def _json(document: object) -> bytes:

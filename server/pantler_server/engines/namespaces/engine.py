@@ -87,6 +87,18 @@ class NamespaceEngine:
             self._known[name] = namespace
         return namespace
 
+    async def find(self, name: str, deadline: float) -> Namespace | None:
+        """As `Namespaces.find`: a round trip more than `resolve` for one that is not configured."""
+        if name not in self._known and name not in self._settings.namespaces:
+            if self._settings.strict_namespaces:
+                raise NamespaceUnknown(name)
+            [partitions] = await self._state.call(
+                read(self._slot, REGISTRY, ("HGET", REGISTRY, name)), deadline
+            )
+            if partitions is None:
+                return None
+        return await self.resolve(name, deadline)
+
     async def deployment(self, deadline: float) -> bytes:
         """As `Namespaces.deployment`."""
         asked = read(self._slot, DEPLOYMENT, ("GET", DEPLOYMENT))

@@ -3,12 +3,11 @@ what the origin says."""
 
 from typing import NamedTuple
 
-from pantler_server.core import canonical_json
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.record import Record
 from pantler_server.engines.cache.record import log_scripts
 from pantler_server.engines.cache.record.loading import away
-from pantler_server.engines.cache.record.read_through import ReadThrough
+from pantler_server.engines.cache.record.read_through import ReadThrough, decoded
 from pantler_server.origins.origin import Origin
 from pantler_server.store.store import Store
 
@@ -37,12 +36,8 @@ class Bases:
         [raw] = await self._store.call(log_scripts.read_pending(space, key), deadline)
         pending = log_scripts.pending_of(raw)
         if pending is not None:
-            return Base(_decoded(pending.record), pending=pending.version)
-        found = await self._reads.get(space, origin, key, deadline)
+            return Base(decoded(pending.record), pending=pending.version)
+        found, record = await self._reads.get_record(space, origin, key, deadline)
         if found.stale:  # it is what the origin had once, and that does not answer
             raise away(space)
-        return Base(_decoded(found.value), entry_version=found.version)
-
-
-def _decoded(value: bytes) -> Record | None:
-    return canonical_json.decode(value) if value else None
+        return Base(record, entry_version=found.version)

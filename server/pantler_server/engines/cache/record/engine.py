@@ -41,6 +41,7 @@ from pantler_server.engines.cache.record.model import (
     Found,
     Loaded,
     Put,
+    Read,
     Source,
     WriteBacklog,
     Written,
@@ -165,6 +166,29 @@ class RecordEngine:
         loaded."""
         origin = self._origin(space)
         return await self._reads.get_many(
+            space, origin, keys, deadline, force_refresh=force_refresh
+        )
+
+    async def get_record(
+        self, space: Namespace, key: str, deadline: float, *, force_refresh: bool = False
+    ) -> Read:
+        """As `get`, decoded."""
+        origin = self._origin(space)
+        return await self._reads.get_record(
+            space, origin, key, deadline, force_refresh=force_refresh
+        )
+
+    async def get_records(
+        self,
+        space: Namespace,
+        keys: Sequence[str],
+        deadline: float,
+        *,
+        force_refresh: bool = False,
+    ) -> list[Read | ServiceError]:
+        """As `get_many`, decoded."""
+        origin = self._origin(space)
+        return await self._reads.get_records(
             space, origin, keys, deadline, force_refresh=force_refresh
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pantler_server.core.record import Operation, Record
-from pantler_server.engines.cache.record.log_scripts import Logged
+from pantler_server.engines.cache.record.log_scripts import CameTo, Logged, Settled
 from pantler_server.origins.origin import Write
 
 _INSERT, _UPDATE, _UPSERT, _DELETE = Operation
@@ -82,3 +82,23 @@ def batches(logged: Sequence[Logged], *, apart: bool = False) -> Iterator[Folded
 
 def _folded(by_key: Mapping[str, Write], logged: Sequence[Logged]) -> Folded:
     return Folded(logged[-1].version, list(by_key.values()), logged)
+
+
+def halves(logged: Sequence[Logged]) -> list[Folded]:
+    half = len(logged) // 2
+    return [*batches(logged[:half]), *batches(logged[half:])]
+
+
+def settled_of(folded: Folded, reasons: dict[int, str], had: int = 0) -> list[Settled]:
+    """What the writes of a batch came to that the origin has, and had had up to a version before.
+    Of one whose record is known in part only, what is cached goes."""
+    otherwise = {one.key for one in folded.logged if one.in_part}
+
+    def came_to(write: Write) -> CameTo:
+        if write.version <= had:
+            return CameTo.SEEN_TO
+        if write.version in reasons:
+            return CameTo.DEAD
+        return CameTo.WRITTEN_OTHERWISE if write.key in otherwise else CameTo.WRITTEN
+
+    return [Settled(write.key, write.version, came_to(write)) for write in folded.writes]

@@ -232,9 +232,9 @@ def away(space: Namespace) -> OriginUnavailable:
 
 
 def _cached_as(loaded: Found, token: FillToken, result: SetResult) -> Found:
-    """Where the fill was refused, since the key was written meanwhile, the caller still gets what
-    the origin had after it asked."""
-    if result.outcome is not SetOutcome.STORED:
+    """Where the fill was refused, since the key was written meanwhile, or is hidden by what was
+    invalidated meanwhile, the caller still gets what the origin had after it asked."""
+    if result.outcome is not SetOutcome.STORED or not result.visible:
         return loaded
     return replace(
         loaded, version=result.version, created_us=token.issued_us, expires_us=result.expires_us

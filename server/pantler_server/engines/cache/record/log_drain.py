@@ -42,8 +42,8 @@ settles what that came to. What may happen in between, step by step; W is this o
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -52,23 +52,22 @@ from pantler_server.core.errors import (
     OriginNotReady,
     OriginOutcomeUnknown,
     OriginUnavailable,
-    ServiceError,
     StoreUnavailable,
     WriteRefused,
 )
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.engines.cache.engine import CacheEngine
-from pantler_server.engines.cache.record import dead_writes, log_scripts, metrics
+from pantler_server.engines.cache.record import log_scripts, metrics
+from pantler_server.engines.cache.record.dead_notes import DeadNotes
 from pantler_server.engines.cache.record.durability import Safekeeping
-from pantler_server.engines.cache.record.fold import Folded, batches
+from pantler_server.engines.cache.record.fold import Folded, batches, halves, settled_of
 from pantler_server.engines.cache.record.log_scripts import CameTo, Logged, Settled
-from pantler_server.origins.origin import Batch, Origin, OwnerSuperseded, Refusal, Write
+from pantler_server.origins.origin import Batch, Origin, OwnerSuperseded, Refusal
 from pantler_server.store.store import Store
 
 SETTLE_AT_ONCE = 500  # writes in one script, about a millisecond of Redis
 FIRST_PAGE = 64  # writes that are read of a log before it is known how large they are
 PAGE_BYTES = 8 << 20  # of fields that are read at once, about, as far as the ones before tell
-CONFIRM_S = 5.0  # for dead writes to be safe: with `appendfsync everysec` that takes 1 to 2 s
 LATE_SHARE = 0.9  # of a call's time: what failed after that took too long
 
 _SLOW = OriginUnavailable | OriginOutcomeUnknown  # what an origin raises that was too slow
@@ -148,7 +147,7 @@ class LogDrain:
         self._deployment = deployment
         self._deployed = b""  # what it gave
         self._origins_name = ""  # of the log, for the origin: others may have a log like it
-        self._noted: set[int] = set()  # versions of dead writes that are safe, and not settled
+        self._dead = DeadNotes(store, durability, self.partition, self.name)
         self._page = FIRST_PAGE  # writes that are read at once, if `batch_size` allows
         self._most = math.inf  # writes that the origin was found to do in time
 
@@ -168,7 +167,7 @@ class LogDrain:
         while batch is not None:
             last = batch.logged[-1].version
             # While the origin works, the next batch is made ready, and the one before is settled.
-            step, following, _ = await _together(
+            step, following, _ = await background.together(
                 self._write(origin, batch),
                 self._take(last, ends) if batch.is_full or last in again else _nothing(),
                 self._settle(settled),
@@ -198,7 +197,7 @@ class LogDrain:
             raise NotOwned
         if claim.epoch != self.epoch or request.primary != self._primary:
             self._applied = None
-            self._noted.clear()
+            self._dead.forget_safe()
         if request.primary != self._primary:
             self._safe = 0
         self.epoch, self._primary = claim.epoch, request.primary
@@ -267,7 +266,7 @@ class LogDrain:
         """All of a batch, in as many transactions as it takes."""
         logged = folded.logged
         if len(folded.writes) > self._most:
-            parts = _halves(logged)
+            parts = halves(logged)
         else:
             try:
                 return await self._apply(origin, folded)
@@ -276,20 +275,20 @@ class LogDrain:
             except _TooLarge:
                 # A quarter: so it is down to one before the breaker opens, after five failures.
                 self._most = max(1, len(folded.writes) // 4)
-                parts = _halves(logged)
+                parts = halves(logged)
             except WriteRefused as refused:  # as a whole: it broke a rule at the commit, say
                 if len(logged) == 1:
                     return await self._bury(origin, folded, refused.message)
-                parts = _halves(logged)
+                parts = halves(logged)
         return [settled for part in parts for settled in await self._bring(origin, part)]
 
     async def _bury(self, origin: Origin, folded: Folded, reason: str) -> list[Settled]:
         """One write, which the origin has refused without a word before its commit."""
         reasons = {folded.last: reason}
         await self._note_dead(folded, reasons)
-        await self._confirm_dead(reasons)
+        await self._dead.make_safe(self.space, reasons, self._primary)
         await self._apply(origin, folded._replace(writes=[]))
-        return _settled(folded, reasons)
+        return settled_of(folded, reasons)
 
     async def _apply(self, origin: Origin, folded: Folded) -> list[Settled]:
         """One transaction. Raises _ToUnfold, _TooLarge, and WriteRefused if the origin takes
@@ -300,7 +299,7 @@ class LogDrain:
                 return await self._transact(origin, folded, reasons)
             except _ToConfirm:
                 # Now, since nobody's rows are locked meanwhile, and the origin's time does not run.
-                await self._confirm_dead(reasons)
+                await self._dead.make_safe(self.space, reasons, self._primary)
 
     async def _transact(
         self, origin: Origin, folded: Folded, reasons: dict[int, str]
@@ -313,7 +312,7 @@ class LogDrain:
             reasons.update((one.version, one.reason) for one in refused)
             if reasons and folded.is_folded:
                 broken_off = _ToUnfold()
-            elif reasons.keys() - self._noted:
+            elif not self._dead.are_safe(reasons):
                 await self._note_dead(folded, reasons)
                 if self._durability.must_wait(self.space, self._primary):
                     broken_off = _ToConfirm()
@@ -345,8 +344,8 @@ class LogDrain:
             if was_quick and 2 * len(folded.writes) > self._most:
                 self._most *= 2
         self._applied = max(folded.last, had)
-        self._noted.difference_update(reasons)
-        return _settled(folded, reasons, had)
+        self._dead.settled(reasons)
+        return settled_of(folded, reasons, had)
 
     async def _failed(
         self, origin: Origin, folded: Folded, reasons: dict[int, str], error: Exception
@@ -358,43 +357,13 @@ class LogDrain:
             return self._applied
         says_so = isinstance(error, OriginUnavailable | OriginNotReady | WriteRefused)
         if reasons and says_so:  # that nothing was done
-            await self._strike_out(reasons)
+            await self._dead.strike_out(reasons, self.epoch, self._primary)
         return 0
 
-    async def _note_dead(self, folded: Folded, reasons: dict[int, str]) -> None:
-        """Writes down what is dead. Raises NotOwned and the StoreErrors: then nothing may be
-        committed."""
-        said = [
-            (write.version, dead_writes.packed(write, reasons[write.version]))
-            for write in folded.writes
-            if write.version in reasons
-        ]
-        request = log_scripts.note_dead(self.partition, self.epoch, said, self._primary)
-        [noted] = await self._store.call(request, self._soon())
-        if not noted:
+    async def _note_dead(self, folded: Folded, reasons: Mapping[int, str]) -> None:
+        """Raises NotOwned and the StoreErrors: then nothing may be committed."""
+        if not await self._dead.note(folded.writes, reasons, self.epoch, self._primary):
             raise NotOwned
-        for version, _ in said:
-            log.warning("a write is dead", log=self.name, version=version, reason=reasons[version])
-
-    async def _confirm_dead(self, reasons: dict[int, str]) -> None:
-        """Waits until what was noted of writes is as safe as they were acknowledged. Raises the
-        StoreErrors: then nothing may be committed."""
-        done = [(self.partition, self._primary)]
-        unmet = await self._durability.confirm(self.space, done, self._loop.time() + CONFIRM_S)
-        if unmet:
-            raise StoreUnavailable(
-                "dead writes are not as safe in Redis as their namespace asks for", self._store.role
-            )
-        self._noted.update(reasons)
-
-    async def _strike_out(self, reasons: dict[int, str]) -> None:
-        self._noted.difference_update(reasons)
-        said = [(version, b"") for version in reasons]
-        request = log_scripts.note_dead(self.partition, self.epoch, said, self._primary)
-        try:
-            await self._store.call(request, self._soon())
-        except ServiceError as error:  # as 5: whoever does the batch next sees to it
-            log.debug("dead writes could not be struck out", log=self.name, detail=error.message)
 
     async def _settle(self, step: _Step | None) -> None:
         """Forgets what the origin has had. The log is cut last: what comes in between only has
@@ -424,39 +393,5 @@ class LogDrain:
         return self._loop.time() + self._store.timeout_s
 
 
-def _halves(logged: Sequence[Logged]) -> list[Folded]:
-    half = len(logged) // 2
-    return [*batches(logged[:half]), *batches(logged[half:])]
-
-
-def _settled(folded: Folded, reasons: dict[int, str], had: int = 0) -> list[Settled]:
-    """What the writes of a batch came to that the origin has, and had had up to a version before.
-    Of one whose record is known in part only, what is cached goes."""
-    otherwise = {one.key for one in folded.logged if one.in_part}
-
-    def came_to(write: Write) -> CameTo:
-        if write.version <= had:
-            return CameTo.SEEN_TO
-        if write.version in reasons:
-            return CameTo.DEAD
-        return CameTo.WRITTEN_OTHERWISE if write.key in otherwise else CameTo.WRITTEN
-
-    return [Settled(write.key, write.version, came_to(write)) for write in folded.writes]
-
-
 async def _nothing() -> None:
     """Where there is nothing to do beside the rest."""
-
-
-async def _together(*works: Awaitable[Any]) -> list[Any]:
-    """What they give, once all have ended; raises what the first of them raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.wait(tasks)
-    finally:
-        await background.stop(tasks)
-    errors = [task.exception() for task in tasks]  # asked of all: else the log has it
-    for error in errors:
-        if error is not None:
-            raise error
-    return [task.result() for task in tasks]

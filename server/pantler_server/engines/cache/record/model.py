@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from pantler_server.core.errors import ServiceError
 from pantler_server.core.record import Operation, Record
@@ -33,6 +34,14 @@ class Found:
     created_us: int = 0
     expires_us: int = 0
     tags: tuple[str, ...] = ()
+
+
+class Read(NamedTuple):
+    """What a read gives, with the record itself."""
+
+    found: Found
+    record: Record | None
+    """None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ not there                     the load is waited for
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import TypeGuard, TypeVar
 
-from pantler_server.core import background
+from pantler_server.core import background, canonical_json
 from pantler_server.core.errors import (
     OriginNotReady,
     OriginOutcomeUnknown,
@@ -20,6 +21,7 @@ from pantler_server.core.errors import (
     StoreOutOfMemory,
 )
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.record import Record
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.look import Look
 from pantler_server.engines.cache.model import Hit, LeaseAsk, Miss
@@ -32,9 +34,11 @@ from pantler_server.engines.cache.record.loading import (
     away,
     load_s,
 )
-from pantler_server.engines.cache.record.model import Found, Source
+from pantler_server.engines.cache.record.model import Found, Read, Source
 from pantler_server.engines.cache.record.refresh import Refresher
 from pantler_server.origins.origin import Origin
+
+_Loaded = TypeVar("_Loaded")
 
 _ORIGIN_FAILED = (OriginUnavailable, OriginOutcomeUnknown, OriginNotReady)
 
@@ -62,10 +66,18 @@ class ReadThrough:
         *,
         force_refresh: bool = False,
     ) -> Found:
-        """One record. One round trip if it is cached; else four, and the load."""
+        """One record. One round trip if it is cached; else four, and the load.
+
+        With `force_refresh` what is cached is invalidated first. While Redis is full it can't be:
+        then the caller alone gets what the origin has now, and what is cached stays.
+        """
         origin.check_key(key)
         if force_refresh:
-            await self._cache.invalidation.invalidate_keys(space, [key], deadline, soft=True)
+            try:
+                await self._cache.invalidation.invalidate_keys(space, [key], deadline, soft=True)
+            except StoreOutOfMemory:
+                load = self._loader.load_uncached(space, origin, key)
+                return await self._in_time(load, space, deadline)
             return await self._get(space, origin, key, deadline, None)
         while (joined := self._flights.join(space, key, deadline)) is not None:
             found = await joined
@@ -86,7 +98,7 @@ class ReadThrough:
         if flight is not None:
             self._cache.lookups.count_joined(look, len(flight.joined))
         if _is_foreign(look.found):
-            await self._drop(space, [look], deadline)
+            await self._drop(space, [(key, look.found.version)], deadline)
             look = await self._cache.lookups.look(space, key, deadline, 0)
         found = self._at_hand(look, origin, force_refresh=force_refresh)
         if found is not None:
@@ -103,8 +115,8 @@ class ReadThrough:
         *,
         force_refresh: bool = False,
     ) -> list[Outcome]:
-        """Records in the order asked. One round trip for what is cached; three more and one query
-        for all the rest that nobody else loads."""
+        """Records in the order asked, each as `get` gives it. One round trip for what is cached;
+        three more and one query for all the rest that nobody else loads."""
         outcomes: dict[str, Outcome] = {}
         for key in wanted:
             try:
@@ -113,10 +125,19 @@ class ReadThrough:
                 outcomes[key] = error
         good = [key for key in dict.fromkeys(wanted) if key not in outcomes]
         if force_refresh and good:
-            await self._cache.invalidation.invalidate_keys(space, good, deadline, soft=True)
+            try:
+                await self._cache.invalidation.invalidate_keys(space, good, deadline, soft=True)
+            except StoreOutOfMemory:
+                load = self._loader.load_many_uncached(space, origin, good)
+                outcomes |= await self._in_time(load, space, deadline)
+                return [outcomes[key] for key in wanted]
         left = self._refresher.left_ratios(space, good)
         looks = await self._cache.lookups.look_many(space, good, deadline, left) if good else []
-        foreign = [one for one in looks if isinstance(one, Look) and _is_foreign(one.found)]
+        foreign = [
+            (one.at.key, one.found.version)
+            for one in looks
+            if isinstance(one, Look) and _is_foreign(one.found)
+        ]
         if foreign:
             await self._drop(space, foreign, deadline)
             looks = await self._cache.lookups.look_many(space, good, deadline, left)
@@ -136,13 +157,73 @@ class ReadThrough:
             )
         return [outcomes[key] for key in wanted]
 
-    async def _drop(self, space: Namespace, foreign: Sequence[Look], deadline: float) -> None:
-        """Removes what is no record. One round trip."""
+    async def get_record(
+        self,
+        space: Namespace,
+        origin: Origin,
+        key: str,
+        deadline: float,
+        *,
+        force_refresh: bool = False,
+    ) -> Read:
+        """As `get`, decoded. What looks like a record but is none shows here alone: it is dropped,
+        and the key read again."""
+        found = await self.get(space, origin, key, deadline, force_refresh=force_refresh)
+        try:
+            return Read(found, decoded(found.value))
+        except ValueError:
+            await self._drop(space, [(key, found.version)], deadline)
+        read = self._read_again(space, await self.get(space, origin, key, deadline))
+        if isinstance(read, ServiceError):
+            raise read
+        return read
+
+    async def get_records(
+        self,
+        space: Namespace,
+        origin: Origin,
+        wanted: Sequence[str],
+        deadline: float,
+        *,
+        force_refresh: bool = False,
+    ) -> list[Read | ServiceError]:
+        """As `get_many`, decoded, as `get_record` has it."""
+        outcomes = await self.get_many(space, origin, wanted, deadline, force_refresh=force_refresh)
+        reads: dict[str, Read | ServiceError] = {}
+        foreign: dict[str, int] = {}
+        for key, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, ServiceError):
+                reads[key] = outcome
+            elif key not in reads:
+                try:
+                    reads[key] = Read(outcome, decoded(outcome.value))
+                except ValueError:
+                    foreign[key] = outcome.version
+        if foreign:
+            await self._drop(space, foreign.items(), deadline)
+            again = await self.get_many(space, origin, tuple(foreign), deadline)
+            for key, outcome in zip(foreign, again, strict=True):
+                reads[key] = self._read_again(space, outcome)
+        return [reads[key] for key in wanted]
+
+    @staticmethod
+    def _read_again(space: Namespace, outcome: Outcome) -> Read | ServiceError:
+        """What a second read came to."""
+        if isinstance(outcome, ServiceError):
+            return outcome
+        try:
+            return Read(outcome, decoded(outcome.value))
+        except ValueError:  # it expired, and is kept for an origin that fails; or was set just now
+            return away(space)
+
+    async def _drop(
+        self, space: Namespace, foreign: Iterable[tuple[str, int]], deadline: float
+    ) -> None:
+        """Removes what is no record: versions of keys. One round trip."""
         await asyncio.gather(
             *(
-                self._cache.delete(space, one.at.key, deadline, if_version=one.found.version)
-                for one in foreign
-                if isinstance(one.found, Hit)
+                self._cache.delete(space, key, deadline, if_version=version)
+                for key, version in foreign
             )
         )
 
@@ -232,7 +313,9 @@ class ReadThrough:
         load = self._loader.load_uncached(space, origin, key)
         return await self._in_time(load, space, deadline)
 
-    async def _in_time(self, load: Awaitable[Found], space: Namespace, deadline: float) -> Found:
+    async def _in_time(
+        self, load: Awaitable[_Loaded], space: Namespace, deadline: float
+    ) -> _Loaded:
         try:
             async with asyncio.timeout_at(deadline):
                 return await load
@@ -261,15 +344,21 @@ class ReadThrough:
         return LeaseAsk(ttl_ms, wait_ms, secrets.token_hex(8))
 
 
-def _is_foreign(found: Hit | Miss) -> bool:
+def _is_foreign(found: Hit | Miss) -> TypeGuard[Hit]:
     """Whether a value was set before the namespace had an origin, and so is no record: records are
-    JSON objects without a content type, or empty."""
+    canonical JSON without a content type, or empty. This looks at its ends only, which costs
+    nothing; what has those and is none shows when it is decoded."""
     if not isinstance(found, Hit):
         return False
     value = found.value
     return bool(found.content_type) or (
-        bool(value) and not (value.startswith(b"{") and value.endswith(b"}"))
+        bool(value) and not (value.startswith((b'{"', b"{}")) and value.endswith(b"}"))
     )
+
+
+def decoded(value: bytes) -> Record | None:
+    """Raises ValueError for what is no record."""
+    return canonical_json.decode(value) if value else None
 
 
 def cached(hit: Hit) -> Found:

@@ -8,7 +8,7 @@ that the reads of a hot key stay one round trip, or none.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pantler_server.core import background
 from pantler_server.core.errors import ServiceError
@@ -26,8 +26,9 @@ from pantler_server.store.request import read
 from pantler_server.store.store import Store
 
 PAUSE_S = 1.0
-GATHER_S = 0.02  # how long a refresh waits for others of its namespace …
-GATHER_SHARE = 0.02  # … and at most this share of the ttl
+MAX_BATCH = 100  # entries of one query
+GATHER_S = 0.05  # how long a refresh waits for others of its namespace …
+GATHER_SHARE = 0.04  # … and at most this share of the ttl
 HOT_REFRESH_RATIO = 0.8  # of hot keys, where others are not refreshed
 MAX_REFRESHES = 1000  # under way in a worker, those in their pause included; more are not begun
 
@@ -50,7 +51,7 @@ class Refresher:
         self._loader = loader
         self._hot = hot
         self._loop = asyncio.get_running_loop()
-        self._busy: set[tuple[str, str]] = set()
+        self._busy: dict[tuple[str, str], _Batch] = {}
         self._gathering: dict[str, _Batch] = {}  # by namespace: those that more may join
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,13 +83,18 @@ class Refresher:
         name = space.name, key
         if look.sight is None or name in self._busy or len(self._busy) >= MAX_REFRESHES:
             return
-        self._busy.add(name)
         batch = self._gathering.get(space.name)
-        if batch is None or batch.space is not space or batch.origin is not origin:
+        if (
+            batch is None
+            or batch.space is not space
+            or batch.origin is not origin
+            or len(batch.looks) >= MAX_BATCH
+        ):
             batch = self._gathering[space.name] = _Batch(space, origin)
             task = background.start(self._refresh_when_gathered(batch), "refresh ahead")
             background.keep(self._tasks, task)
         batch.looks.append(look)
+        self._busy[name] = batch
 
     async def _refresh_when_gathered(self, batch: _Batch) -> None:
         name = batch.space.name
@@ -97,11 +103,18 @@ class Refresher:
             if self._gathering.get(name) is batch:
                 del self._gathering[name]
             done = await self._refresh(batch)
-            self._busy.difference_update((name, key) for key in done)
+            self._release(batch, done)
             if len(done) < len(batch.looks):
                 await asyncio.sleep(PAUSE_S)
         finally:
-            self._busy.difference_update((name, look.at.key) for look in batch.looks)
+            self._release(batch, [look.at.key for look in batch.looks])
+
+    def _release(self, batch: _Batch, keys_of_it: Iterable[str]) -> None:
+        """Those that are not in another batch by now."""
+        for key in keys_of_it:
+            name = batch.space.name, key
+            if self._busy.get(name) is batch:
+                del self._busy[name]
 
     async def _refresh(self, batch: _Batch) -> set[str]:
         """The keys that need no pause, as they were refreshed. Four round trips, and the load. What

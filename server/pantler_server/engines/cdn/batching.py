@@ -1,0 +1,190 @@
+"""What waits for a target, made into as few requests as its limits allow.
+
+A value that several purges name goes once, hard if one of them is. A purge of everything takes the
+place of all that is due with it; a soft one only of what may be soft.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pantler_server.cdns.target import Batch, Kind, Limits
+
+
+class Value(NamedTuple):
+    """One thing to forget."""
+
+    kind: Kind
+    text: str
+    """Empty for everything."""
+
+
+ALL = Value(Kind.EVERYTHING, "")
+
+_WORDS = {Kind.TAG: "by tag", Kind.URL: "by URL", Kind.EVERYTHING: "everything"}
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A purge, or a part of a large one, that waits for a target."""
+
+    entry_id: bytes
+    """In the queue."""
+    purge_id: str
+    due_ms: int
+    """Before that (Unix time, Redis's clock) nobody may send it."""
+    asked_ms: int
+    """When it was asked for."""
+    soft: bool
+    left: dict[Value, None]
+    """What the target has not forgotten yet; empty: it is over."""
+    kinds: frozenset[Kind]
+    """Those of all values of the purge, of its other parts too."""
+    replaces: bytes = b""
+    """Up to which id it came in the place of all that waited; empty: it did not."""
+    refusal: str = ""
+    """Why the target refused some of it; empty: it did not."""
+    failures: int = 0
+    """How often it failed since all that was tried went well."""
+    not_before: float = 0.0
+    """When it is tried again after the target served others meanwhile (loop time)."""
+
+    def keep_to(self, kinds: frozenset[Kind]) -> None:
+        """Leaves out what a target can't forget by; refuses it if that is all of the purge."""
+        if self.kinds <= kinds:
+            return
+        if not self.kinds & kinds:
+            named = " nor ".join(_WORDS[kind] for kind in Kind if kind in self.kinds)
+            self.left.clear()
+            self.refusal = f"it can't purge {named}"
+            return
+        self.kinds &= kinds
+        for value in [one for one in self.left if one.kind not in kinds]:
+            del self.left[value]
+
+
+Want = tuple[Waiting, Value]
+
+
+@dataclass(slots=True, eq=False)
+class Planned:
+    """A request, and whose it is."""
+
+    batch: Batch
+    wants: Sequence[Want]
+    """What it asks for, and who wants it: a value may stand there several times."""
+    is_full: bool
+    """Whether no more of its kind would have fitted."""
+    due_ms: int
+    """Of the oldest in it."""
+    covers: Sequence[Waiting] = field(default=())
+    """For everything: whose all it does."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.wants[0][1].kind
+
+    @property
+    def entries(self) -> list[Waiting]:
+        """Whose some or all it does, each once."""
+        return list(dict.fromkeys((*(one for one, _ in self.wants), *self.covers)))
+
+    def done(self) -> None:
+        """The target has forgotten it."""
+        for one, value in self.wants:
+            one.left.pop(value, None)
+        for one in self.covers:
+            one.left.clear()
+
+    def refused(self, why: str) -> None:
+        """The target won't."""
+        for one, value in self.wants:
+            if value in one.left:
+                del one.left[value]
+                one.refusal = why
+
+    def halves(self) -> list["Planned"]:
+        """The same in two requests; none if it is a single value."""
+        batch = self.batch
+        values = batch.tags or batch.urls
+        if len(values) < 2:
+            return []
+        middle = len(values) // 2
+        parts = []
+        for texts in (values[:middle], values[middle:]):
+            some = set(texts)
+            wants = [want for want in self.wants if want[1].text in some]
+            parts.append(
+                Planned(_batch(self.kind, texts, batch.soft), wants, self.is_full, self.due_ms)
+            )
+        return parts
+
+
+def plan(entries: Iterable[Waiting], limits: Limits, *, can_soft: bool) -> list[Planned]:
+    """Requests for all that is left of these, the oldest first. Values of a kind are in the order
+    of `entries`."""
+    everyone = list(entries)
+    hard: dict[Value, list[Waiting]] = {}
+    soft: dict[Value, list[Waiting]] = {}
+    for one in everyone:
+        wanted = soft if one.soft and can_soft else hard
+        for value in one.left:
+            wanted.setdefault(value, []).append(one)
+    if ALL in hard:
+        batch = Batch(everything=True)
+        return [_planned(batch, {ALL: [*hard[ALL], *soft.get(ALL, ())]}, everyone)]
+    planned: list[Planned] = []
+    if ALL in soft:
+        batch = Batch(everything=True, soft=True)
+        planned.append(_planned(batch, {ALL: soft[ALL]}, [one for one in everyone if one.soft]))
+        soft = {}
+    for value in hard.keys() & soft.keys():  # hard does what soft would
+        hard[value] += soft.pop(value)
+    for kind in (Kind.TAG, Kind.URL):
+        for wanted, is_soft in ((hard, False), (soft, True)):
+            planned += _requests(kind, wanted, limits, soft=is_soft)
+    return sorted(planned, key=lambda one: one.due_ms)
+
+
+def _requests(
+    kind: Kind, wanted: dict[Value, list[Waiting]], limits: Limits, *, soft: bool
+) -> Iterator[Planned]:
+    """Those of one kind, filled in their order."""
+    is_tag = kind is Kind.TAG
+    most = max(1, limits.tags_per_request if is_tag else limits.urls_per_request)
+    room = limits.tag_bytes_per_request
+    part: dict[Value, list[Waiting]] = {}
+    size = 0
+
+    def made(*, is_full: bool) -> Planned:
+        batch = _batch(kind, [value.text for value in part], soft)
+        return _planned(batch, part, (), is_full=is_full)
+
+    for value, who in wanted.items():
+        if value.kind is not kind:
+            continue
+        takes = len(value.text) + 1 if is_tag else 0
+        if part and (len(part) == most or (is_tag and size + takes > room)):
+            yield made(is_full=True)
+            part, size = {}, 0
+        part[value] = who
+        size += takes
+    if part:
+        yield made(is_full=len(part) == most)
+
+
+def _planned(
+    batch: Batch,
+    wanted: dict[Value, list[Waiting]],
+    covers: Sequence[Waiting],
+    *,
+    is_full: bool = False,
+) -> Planned:
+    wants = [(one, value) for value, who in wanted.items() for one in who]
+    return Planned(batch, wants, is_full, min(one.due_ms for one, _ in wants), covers)
+
+
+def _batch(kind: Kind, texts: Sequence[str], soft: bool) -> Batch:
+    if kind is Kind.TAG:
+        return Batch(tags=tuple(texts), soft=soft)
+    return Batch(urls=tuple(texts), soft=soft)

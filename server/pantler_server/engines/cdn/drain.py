@@ -1,0 +1,374 @@
+"""What waits for a target on its way there, as the worker that owns the target takes it.
+
+The owner claims the target again and again, which keeps it so, and reads what is new in the queue.
+Of what is due it makes requests (batching.py); each that is done or refused is settled: the entries
+that have nothing left go from the queue, and the receipts say so, in one script. What may happen in
+between, step by step; W is this owner, V another:
+
+1. W dies after an append: its ownership expires, V claims the target and reads the queue from its
+   beginning. If nobody owned it, the append tells its worker, which claims it.
+2. W dies after it has read, before or while it sends: nothing has changed in Redis. V does it all.
+3. W dies after the target has purged, before that is settled: V purges once more, which does no
+   harm.
+4. The reply to a settling is lost: it is settled again, and only what is still in the queue counts.
+   While Redis is away W keeps what is to be settled, and does it first when it is back.
+5. W stands still, V claims the target, W wakes: both send for a moment, at twice the rate. W's next
+   claim tells it, and it forgets what it has read. Whatever either settles is done.
+6. Something is appended while the same value is on its way to the target: it is read later, and is
+   a request of its own. A request is made only of what was due before it was sent.
+7. Redis fails over, or starts again without its data: the new primary may lack appends, and the
+   newest settlings, which are done again. W reads its queue from the beginning, and what it had
+   read it keeps beside that (`_adrift`) and sends, also if V owns the target there: it may be
+   nowhere else. It settles none of it: there an id may be another purge's. Lost is what nobody had
+   read, and what is adrift when W ends.
+8. Everything that waits is replaced by one purge of everything (append.lua): what W has read
+   already it sends as well, and settles nothing by it.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+
+import structlog
+
+from pantler_server.cdns.target import Kind, Target
+from pantler_server.core import background
+from pantler_server.core.errors import ServiceError
+from pantler_server.engines.cdn import metrics, scripts
+from pantler_server.engines.cdn.batching import Planned, Waiting, plan
+from pantler_server.engines.cdn.scripts import KEEP_MS, SETTLE_AT_ONCE
+from pantler_server.engines.cdn.sending import Sender, Sent, told
+from pantler_server.store.store import Store
+
+LINGER_MS = 100  # for which a request that is not full waits for more, once its oldest is due
+LOOK_S = 1.0  # how soon the owner notices what it was not told of
+CLAIM_S = 2.0  # how soon others notice that there is no owner any more
+GAP_S = 0.005  # between two looks: what is told in it is read at once
+AWAY_S = 0.5  # until Redis is asked again
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 300.0
+LONGEST_RETRY_AFTER_S = 3600.0  # a target that asks for more is asked again then
+BARRED_S = 1.0  # between requests that are refused whatever they ask for
+GIVE_UP_MS = KEEP_MS  # a purge that fails that long after it was asked for is tried no more
+MOST_KEPT = 20_000  # values that are read ahead
+MOST_PLANNED = 10_000  # values of which requests are made at a time: some 20 ms of a worker
+MOST_IN_ROUND = 64  # requests, before what has come meanwhile is looked at
+MOST_HALVED = 20  # times that requests are half as large: then they are of one value
+TOLD = 10  # ids in a line of the log
+START = b"0-0"
+
+log = structlog.get_logger(__name__)
+
+TargetOf = Callable[[str], Target]
+"""Raises CdnTargetUnknown if the configuration has it no more."""
+
+
+class TargetDrain:
+    """`start`, then `stop`. Deadlines are times of the event loop."""
+
+    def __init__(self, store: Store, channel: str, name: str, target_of: TargetOf) -> None:
+        self._store = store
+        self._channel = channel
+        self._name = name
+        self._target_of = target_of
+        self._loop = asyncio.get_running_loop()
+        self._sender = Sender(name)
+        self._target: Target | None = None  # as it was configured last
+        self._owns = False
+        self._primary = b""  # that the rest is of
+        self._after = START  # up to which id the queue was read
+        self._waiting: dict[bytes, Waiting] = {}  # by id, as the queue has them
+        self._adrift: dict[Waiting, None] = {}  # read of a primary that is none any more
+        self._kept = 0  # values in both, about
+        self._over: dict[bytes, Waiting] = {}  # to be settled
+        self._ahead_s = 0.0  # of Redis's clock, before the loop's
+        self._failures = 0  # of the target in a row
+        self._alone_until = 0.0  # loop time
+        self._is_failing = False  # as the log has it
+        self._round: asyncio.Task[None] | None = None
+        self._wakes = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = background.start(self._keep_looking(), f"purges of {self._name}")
+
+    async def stop(self, deadline: float = -math.inf) -> None:
+        """Lets requests under way end, if the time allows, and gives the target back."""
+        if self._task is not None:
+            await background.stop((self._task,))
+        if self._round is not None:
+            await asyncio.wait((self._round,), timeout=max(0.0, deadline - self._loop.time()))
+        if self._round is not None:
+            await background.stop((self._round,))
+        await self._lose()
+        with suppress(ServiceError):
+            await self._settle_over()
+        request = scripts.release(self._name, self._channel)
+        await self._store.call_each([request], self._soon())
+
+    def wake(self) -> None:
+        """There is something new in the queue."""
+        self._wakes.set()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            self._wakes.clear()
+            try:
+                pause_s = await self._look()
+            except ServiceError:
+                pause_s = AWAY_S
+            except Exception:  # it is tried again like the others
+                log.exception("defect in the purges of a target", target=self._name)
+                pause_s = LOOK_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, pause_s - GAP_S)):
+                    await self._wakes.wait()
+            await asyncio.sleep(GAP_S)
+
+    async def _look(self) -> float:
+        """Claims the target, reads what is new, and sends what is due; for how long there is
+        nothing to do then. Raises the StoreErrors."""
+        await self._settle_over()
+        page_bytes = scripts.PAGE_BYTES if self._kept < MOST_KEPT else 0
+        request = scripts.claim(self._name, self._channel, self._after, page_bytes)
+        [reply] = await self._store.call(request, self._soon())
+        now = self._loop.time()
+        claim = scripts.claimed(reply)
+        moved = self._owns and request.primary != self._primary
+        if moved:
+            self._set_adrift(request.primary)
+        if isinstance(claim, int):
+            await self._lose()
+            next_s = await self._start_round() if self._adrift else CLAIM_S
+            return min(claim / 1000, CLAIM_S, next_s)
+        if moved:
+            return 0.0
+        if not self._owns:
+            self._owns, self._primary = True, request.primary
+            self._failures = claim.failures
+            self._alone_until = now + claim.alone_ms / 1000
+        self._ahead_s = claim.now_ms / 1000 - now
+        metrics.WAITING.labels(self._name).set(claim.waiting)
+        age_ms = claim.now_ms - claim.oldest_ms if claim.oldest_ms else 0
+        metrics.AGE.labels(self._name).set(max(0, age_ms) / 1000)
+        self._take_up(claim.found)
+        if not (claim.found or self._waiting or self._over) and claim.waiting and page_bytes:
+            self._after = START  # a queue that was lost and begun anew has lower ids
+        if claim.more:
+            await self._start_round()
+            return 0.0
+        return await self._start_round()
+
+    def _take_up(self, found: Sequence[Waiting]) -> None:
+        for one in found:
+            if one.entry_id not in self._over:
+                self._waiting[one.entry_id] = one
+                self._kept += len(one.left)
+        if found:
+            self._after = found[-1].entry_id
+
+    def _set_adrift(self, primary: bytes) -> None:
+        """Another Redis has the queue, and may lack what was read of it: that is kept."""
+        self._adrift.update(dict.fromkeys(self._waiting.values()))
+        self._waiting.clear()
+        self._primary, self._after = primary, START
+        log.warning(
+            "another Redis has the purges, and may lack some",
+            target=self._name,
+            kept=len(self._adrift),
+        )
+
+    async def _lose(self) -> None:
+        """Another has the target: forgets what was read of the queue."""
+        if self._owns and self._round is not None:
+            await background.stop((self._round,))
+        self._owns, self._after, self._kept = False, START, 0
+        self._waiting.clear()
+        metrics.WAITING.labels(self._name).set(0)
+        metrics.AGE.labels(self._name).set(0)
+
+    async def _start_round(self) -> float:
+        """Sends what is due, unless something is under way; for how long there is nothing to do
+        then."""
+        if self._round is not None:
+            return LOOK_S
+        target = self._target_of(self._name)
+        await self._meet(target)
+        await self._keep_to(target.kinds)
+        now = self._loop.time()
+        if now < self._alone_until:
+            return min(LOOK_S, self._alone_until - now)
+        now_ms = int((now + self._ahead_s) * 1000)
+        ready, next_s = self._ready(now, now_ms)
+        planned = _planned(ready, target)
+        chosen = [one for one in planned if one.is_full or one.due_ms + LINGER_MS <= now_ms]
+        if chosen:
+            work = self._send(target, chosen[:MOST_IN_ROUND])
+            self._round = background.start(work, f"purge {self._name}")
+            self._round.add_done_callback(self._ended)
+            return LOOK_S
+        lingering = [one.due_ms + LINGER_MS + 1 - now_ms for one in planned]
+        return min([LOOK_S, next_s, *(ms / 1000 for ms in lingering)])
+
+    async def _meet(self, target: Target) -> None:
+        """One that is configured anew is tried at once, whatever it did before."""
+        before, self._target = self._target, target
+        if before is None or before is target:
+            return
+        self._failures, self._alone_until = 0, 0.0
+        for one in self._read():
+            one.failures, one.not_before = 0, 0.0
+        await self._note((), 0, "")
+
+    async def _keep_to(self, kinds: frozenset[Kind]) -> None:
+        """Of what waits the target gets only what it can forget by."""
+        others = [one for one in self._read() if not one.kinds <= kinds]
+        for one in others:
+            one.keep_to(kinds)
+        await self._settle_entries(others)
+
+    def _ready(self, now: float, now_ms: int) -> tuple[list[Waiting], float]:
+        """What may be sent now, of that no more than is made into requests at a time; and when
+        there is more."""
+        ready: list[Waiting] = []
+        next_s, values = math.inf, 0
+        self._kept = 0
+        for one in self._read():
+            self._kept += len(one.left)
+            wait_s = max((one.due_ms + 1 - now_ms) / 1000, one.not_before - now)
+            if one.due_ms > now_ms or one.not_before > now:
+                next_s = min(next_s, wait_s)
+            elif values < MOST_PLANNED:
+                ready.append(one)
+                values += len(one.left)
+        return ready, next_s
+
+    def _read(self) -> Iterator[Waiting]:
+        """The oldest first."""
+        return chain(self._adrift, self._waiting.values())
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._round = None
+        self.wake()
+
+    async def _send(self, target: Target, planned: Sequence[Planned]) -> None:
+        sent = await self._sender.send(target, planned, self._settle_of)
+        if sent.failure is not None:
+            await self._failed(sent)
+            return
+        if sent.barred:
+            self._alone_until = self._loop.time() + BARRED_S
+        if self._is_failing and sent.served:
+            self._is_failing = False
+            log.info("CDN target serves again", target=self._name)
+        for one in self._read():  # it was not their fault
+            one.failures = 0
+        if self._failures:
+            self._failures = 0
+            await self._note((), 0, "")
+
+    async def _failed(self, sent: Sent) -> None:
+        """What failed waits: the longer, the more often. If the target served others meanwhile
+        that may be the fault of what was asked, and holds up nothing else."""
+        assert sent.failure is not None
+        answer = told(sent.failure)
+        now = self._loop.time()
+        self._failures = 1 if sent.served else self._failures + 1
+        retry_after_s = min(sent.failure.retry_after_s, LONGEST_RETRY_AFTER_S)
+        pause_s = max(retry_after_s, _backoff_s(self._failures))
+        self._alone_until = now + pause_s
+        if not self._is_failing:
+            self._is_failing = True
+            log.warning("purges wait: the CDN target fails", target=self._name, answer=answer)
+        too_late_ms = int((now + self._ahead_s) * 1000) - GIVE_UP_MS
+        tried = [one for one in _entries(sent.failed) if one.left]
+        for one in tried:
+            if one.asked_ms <= too_late_ms:
+                one.left.clear()
+                one.refusal = f"given up after a day: {answer}"
+            else:
+                one.failures += 1
+                if sent.served and not retry_after_s:
+                    one.not_before = now + _backoff_s(one.failures)
+        await self._note([one.purge_id for one in tried if one.left], pause_s, answer)
+        await self._settle_entries(tried)
+
+    async def _note(self, purge_ids: Iterable[str], pause_s: float, answer: str) -> None:
+        """Into the state of the target, for the next owner too, and into receipts."""
+        ids = list(dict.fromkeys(purge_ids))
+        for first in range(0, max(1, len(ids)), SETTLE_AT_ONCE):
+            part = ids[first : first + SETTLE_AT_ONCE]
+            pause_ms = math.ceil(pause_s * 1000)
+            request = scripts.note_attempt(self._name, part, self._failures, pause_ms, answer)
+            await self._store.call_each([request], self._soon())  # if it can't be, it is not noted
+
+    async def _settle_of(self, planned: Planned) -> None:
+        await self._settle_entries(planned.entries)
+
+    async def _settle_entries(self, entries: Iterable[Waiting]) -> None:
+        for one in entries:
+            if one.left:
+                continue
+            if one in self._adrift:
+                del self._adrift[one]
+                self._tell_failed([one] if one.refusal else [])
+            elif self._waiting.pop(one.entry_id, None) is not None:
+                self._over[one.entry_id] = one
+        with suppress(ServiceError):  # they stay, and come first at the next look
+            await self._settle_over()
+
+    async def _settle_over(self) -> None:
+        """Raises the StoreErrors."""
+        while self._over:
+            part = [self._over.pop(one) for one in list(self._over)[:SETTLE_AT_ONCE]]
+            try:
+                [reply] = await self._store.call(scripts.settle(self._name, part), self._soon())
+            except BaseException:
+                self._over.update((one.entry_id, one) for one in part)
+                raise
+            self._tell_failed(scripts.failed_of(reply, part))
+
+    def _tell_failed(self, failed: Sequence[Waiting]) -> None:
+        if failed:
+            metrics.FAILED.labels(self._name).inc(len(failed))
+            log.error(
+                "purges failed",
+                target=self._name,
+                count=len(failed),
+                purges=[one.purge_id for one in failed[:TOLD]],
+                answer=failed[-1].refusal,
+            )
+
+    def _soon(self) -> float:
+        return self._loop.time() + self._store.timeout_s
+
+
+def _planned(ready: Sequence[Waiting], target: Target) -> list[Planned]:
+    """What failed goes behind what did not, and apart from it, in requests that are half as large
+    each time: so what fails by itself holds up nothing else for long."""
+    by_failures: dict[int, list[Waiting]] = {}
+    for one in ready:
+        by_failures.setdefault(min(one.failures, MOST_HALVED), []).append(one)
+    planned = []
+    for failures in sorted(by_failures):
+        limits = replace(
+            target.limits,
+            tags_per_request=target.limits.tags_per_request >> max(0, failures - 1),
+            urls_per_request=target.limits.urls_per_request >> max(0, failures - 1),
+        )
+        planned += plan(by_failures[failures], limits, can_soft=target.can_soft)
+    return planned
+
+
+def _entries(planned: Iterable[Planned]) -> list[Waiting]:
+    return list(dict.fromkeys(one for request in planned for one in request.entries))
+
+
+def _backoff_s(failures: int) -> float:
+    """Between half of it and the whole, at random: workers of several deployments don't come back
+    at once."""
+    longest_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 20))
+    return random.uniform(longest_s / 2, longest_s)

@@ -1,0 +1,147 @@
+"""Purges: CDNs and proxies forget what they keep.
+
+A purge is written down in Redis first (outbox.py), and is taken to each of its targets by the one
+worker that owns the target (drain.py). At least once: what is purged twice is purged.
+"""
+
+import asyncio
+import math
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from pantler_server.cdns.target import Kind, Target
+from pantler_server.core import background
+from pantler_server.core.errors import CdnTargetUnknown
+from pantler_server.core.namespace import Namespace
+from pantler_server.engines.cdn.batching import ALL, Value
+from pantler_server.engines.cdn.drain import TargetDrain
+from pantler_server.engines.cdn.outbox import Outbox
+from pantler_server.engines.cdn.purge_model import Purge, Purged, PurgeStatus
+from pantler_server.engines.cdn.tag import key_tag, namespace_tag, wire_tag
+from pantler_server.engines.cdn.url import entry_url
+from pantler_server.store.store import Store
+from pantler_server.store.subscription import channel_subscription
+
+
+class Targets(Protocol):
+    """The port to the targets of the configuration."""
+
+    def names(self) -> Sequence[str]: ...
+
+    def of(self, name: str) -> Target:
+        """Raises CdnTargetUnknown."""
+
+
+class CdnEngine:
+    """`start` before use, `stop` after it; `apply` in between, when `targets` has taken up a
+    reloaded configuration. Deadlines are times of the event loop. All raise the StoreErrors."""
+
+    def __init__(self, state: Store, targets: Targets) -> None:
+        self._store = state
+        self._targets = targets
+        self._outbox = Outbox(state, self._wake)
+        self._channel = f"pantler:purge:{secrets.token_hex(8)}"
+        self._subscription = channel_subscription(
+            state, self._channel, lambda name: self._wake([name.decode()]), self._wake_all
+        )
+        self._is_subscribed = False
+        self._drains: dict[str, TargetDrain] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self.apply()
+
+    def apply(self) -> None:
+        """What waits for a target that the configuration has no more stays until it is back."""
+        names = self._targets.names()
+        if names and not self._is_subscribed:
+            self._is_subscribed = True
+            self._subscription.start()
+        for name in names:
+            if name not in self._drains:
+                self._drains[name] = TargetDrain(self._store, self._channel, name, self._targets.of)
+                self._drains[name].start()
+        for name in self._drains.keys() - set(names):
+            drain = self._drains.pop(name)
+            task = background.start(drain.stop(), f"leaving {name}")
+            background.keep(self._leaving, task)
+
+    async def stop(self, deadline: float = -math.inf) -> None:
+        """Requests under way may end until then. What waits is for other workers, or for the next
+        start."""
+        await asyncio.gather(*self._leaving, *(one.stop(deadline) for one in self._drains.values()))
+        await self._subscription.stop()
+
+    async def purge(self, purge: Purge, deadline: float) -> Purged:
+        """Writes it down. One round trip. Raises CdnTargetUnknown, and InvalidFields for
+        `request_id` if that was another purge's."""
+        names = self._targets.names()
+        chosen = (purge.target,) if purge.target else tuple(names)
+        if not chosen or purge.target not in ("", *names):
+            raise CdnTargetUnknown(purge.target)
+        if purge.everything:
+            values = [ALL]
+        else:
+            values = [Value(Kind.TAG, one) for one in dict.fromkeys(purge.tags)]
+            values += [Value(Kind.URL, one) for one in dict.fromkeys(purge.urls)]
+        return await self._outbox.append(
+            chosen, values, deadline, soft=purge.soft, request_id=purge.request_id
+        )
+
+    async def purge_keys(
+        self, space: Namespace, named: Sequence[str], deadline: float, *, soft: bool = False
+    ) -> str:
+        """What the targets of a namespace keep of these keys; the id of the purge. One round
+        trip."""
+        cdn = space.config.cdn
+        assert cdn is not None
+        distinct = dict.fromkeys(named)
+        values = [Value(Kind.TAG, key_tag(space.name, key)) for key in distinct]
+        for template in cdn.urls:
+            values += [Value(Kind.URL, entry_url(template, key)) for key in distinct]
+        return await self._purge_of(space, values, deadline, soft=soft)
+
+    async def purge_tags(
+        self, space: Namespace, tags: Sequence[str], deadline: float, *, soft: bool = False
+    ) -> str:
+        """As `purge_keys`, of these tags."""
+        values = [Value(Kind.TAG, wire_tag(tag)) for tag in dict.fromkeys(tags)]
+        return await self._purge_of(space, values, deadline, soft=soft)
+
+    async def purge_namespace(
+        self, space: Namespace, deadline: float, *, soft: bool = False
+    ) -> str:
+        """As `purge_keys`, of all keys."""
+        values = [Value(Kind.TAG, namespace_tag(space.name))]
+        return await self._purge_of(space, values, deadline, soft=soft)
+
+    async def get_purge(self, purge_id: str, deadline: float) -> PurgeStatus:
+        """What became of a purge. Two round trips. Raises PurgeUnknown."""
+        return await self._outbox.status(purge_id, deadline)
+
+    def soon(self) -> float:
+        """A deadline for what has none of its own."""
+        return asyncio.get_running_loop().time() + self._store.timeout_s
+
+    async def _purge_of(
+        self, space: Namespace, values: Sequence[Value], deadline: float, *, soft: bool
+    ) -> str:
+        """Not before every first level has forgotten what is invalidated, and answers that were on
+        their way are there: else the CDN could be filled from these."""
+        cdn, near = space.config.cdn, space.config.l1
+        assert cdn is not None
+        delay = cdn.delay if near is None else max(cdn.delay, near.max_staleness)
+        delay_ms = math.ceil(delay.total_seconds() * 1000)
+        purged = await self._outbox.append(
+            cdn.targets, values, deadline, soft=soft, delay_ms=delay_ms
+        )
+        return purged.purge_id
+
+    def _wake(self, names: Sequence[str]) -> None:
+        for name in names:
+            if (drain := self._drains.get(name)) is not None:
+                drain.wake()
+
+    def _wake_all(self) -> None:
+        self._wake(tuple(self._drains))

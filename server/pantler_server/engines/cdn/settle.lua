@@ -1,0 +1,45 @@
+-- settle: forget what a target has purged or refused, and note that in the receipts.
+-- KEYS[1] what waits (stream)         KEYS[2] state of the target (hash)
+-- KEYS[3..] receipt of each entry (hash)
+-- ARGV[1] name of the target          ARGV[2] for how long to keep receipts (ms)
+-- ARGV[3..] for each entry: its id; why it failed, '' if it is done; up to which id it came in the place
+--   of others, '' if it did not
+-- returns the numbers in KEYS of the receipts that are over now and have failed
+-- clock: redis TIME                   expiry: KEYS[3..] ARGV[2] if they are there; the others none
+local call = redis.call
+local queue, state, name = KEYS[1], KEYS[2], ARGV[1]
+local DONE, FAILED = 2, 3
+
+local time = call('TIME')
+local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local failed = {}
+for n = 3, #KEYS do
+  local receipt, at = KEYS[n], 3 * (n - 2)
+  local id, why, upto = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if call('XDEL', queue, id) == 1 then  -- else that was settled before, or replaced by another
+    if upto ~= '' and why == '' then
+      call('HSET', state, 'done', upto, 'done_ms', now_ms)
+    elseif upto ~= '' then
+      call('HSET', state, 'failed', upto, 'failed_ms', now_ms, 'failed_error', why)
+    end
+    if call('EXISTS', receipt) == 1 then
+      if why ~= '' then
+        call('HSET', receipt, 'error:' .. name, why, 'refused:' .. name, '1')
+      end
+      local left = call('HGET', receipt, 'left:' .. name)
+      if left then
+        left = call('HINCRBY', receipt, 'left:' .. name, -1)
+      end
+      if not left or left <= 0 then
+        local refused = call('HGET', receipt, 'refused:' .. name)
+        call('HINCRBY', receipt, 'attempts:' .. name, 1)  -- of the whole: parts go together
+        call('HSET', receipt, 'state:' .. name, refused and FAILED or DONE, 'end:' .. name, now_ms)
+        if refused then
+          failed[#failed + 1] = n
+        end
+      end
+      call('PEXPIRE', receipt, ARGV[2])
+    end
+  end
+end
+return failed
