@@ -41,7 +41,7 @@ class Shop:
 @pytest.mark.component("curl")
 async def test_a_page_is_kept_and_fetched_fresh_once_its_tag_is_invalidated(tmp_path: Path) -> None:
     [serving] = PAGE.commands("varnishd")
-    assert ROOT / serving[-1] == VCL
+    assert serving[-1].replace("$PWD", str(ROOT)) == str(VCL)
     served, first, invalidate, second, *purges = [
         command for command in PAGE.commands(".venv/bin/pantler") if "status" not in command
     ]
