@@ -281,6 +281,30 @@ async def test_a_value_that_is_refused_is_found_among_the_others(store: Store) -
         fastly.violations.clear()
 
 
+async def test_nothing_is_refused_with_others(store: Store) -> None:
+    """Whichever part of the request is asked for, there is something in it that is not taken."""
+    name = a_name()
+    async with FastlyServer() as fastly, worker(store, **{name: fastly}) as engine:
+        good = [f"t{n:03}" for n in range(252)]
+        bad = [f"{n}" + "x" * 1100 for n in range(4)]
+        mixed = [tag for n, one in enumerate(bad) for tag in (*good[63 * n : 63 * n + 63], one)]
+        purges = await asyncio.gather(*(purge(engine, name, tag) for tag in mixed))
+        ends = [(await ended(engine, one)).state for one in purges]
+        assert ends == [FAILED if tag in bad else DONE for tag in mixed]
+        assert {*fastly.purged_tags} == {*good}
+        fastly.violations.clear()
+
+
+async def test_what_takes_many_requests_to_find_is_found_at_last(store: Store) -> None:
+    name = a_name()
+    async with FastlyServer() as fastly, worker(store, **{name: fastly}) as engine:
+        tags = [f"t{n:03}" if n % 8 else f"{n:03}" + "x" * 1100 for n in range(128)]
+        purges = await asyncio.gather(*(purge(engine, name, tag) for tag in tags))
+        ends = [(await ended(engine, one)).state for one in purges]
+        assert ends == [FAILED if len(tag) > 1000 else DONE for tag in tags]
+        fastly.violations.clear()
+
+
 async def test_what_is_all_refused_costs_few_requests(store: Store) -> None:
     name = a_name()
     async with FastlyServer() as fastly, worker(store, **{name: fastly}) as engine:

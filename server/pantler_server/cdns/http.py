@@ -24,6 +24,7 @@ MAX_RETRY_AFTER_S = 3600.0  # a target that asks for more is asked again nonethe
 ATTEMPTS = 2  # over a connection that the target was about to close, the first is lost
 
 # With these a later attempt may succeed.
+_OF_RIGHTS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
@@ -138,7 +139,7 @@ class Link:
         message = f"{answer.status}: {self._clean(self._said(answer))}"
         if answer.status in _PASSING or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return TargetFailed(message, self._patience_s(answer))
-        return TargetRefused(message)
+        return TargetRefused(message, of_rights=answer.status in _OF_RIGHTS)
 
     async def _answer(
         self, method: str, url: str, headers: Mapping[str, str], body: Body, max_bytes: int

@@ -44,6 +44,11 @@ class TargetRefused(Exception):
     """The target won't do this: a wrong token, a malformed request, what it can't do. Its answer is
     the message, as `403: Authentication error`. Never tried again."""
 
+    def __init__(self, message: str, *, of_rights: bool = False) -> None:
+        super().__init__(message)
+        self.of_rights = of_rights
+        """Whether it is who asks that it won't have (401, 403), whatever is asked."""
+
 
 class TargetFailed(Exception):
     """The target could not be reached, took too long, failed (5xx) or asked for patience (429). It

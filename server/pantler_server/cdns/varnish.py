@@ -75,4 +75,4 @@ class Varnish:
         except TargetFailed as exc:
             raise TargetFailed(f"{where}: {exc}", exc.retry_after_s) from exc
         except TargetRefused as exc:
-            raise TargetRefused(f"{where}: {exc}") from exc
+            raise TargetRefused(f"{where}: {exc}", of_rights=exc.of_rights) from exc

@@ -4,6 +4,7 @@ A value that several purges name goes once, hard if one of them is. A purge of e
 place of all that is due with it; a soft one only of what may be soft.
 """
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -105,19 +106,26 @@ class Planned:
 
     def halves(self) -> list["Planned"]:
         """The same in two requests; none if it is a single value."""
-        batch = self.batch
-        values = batch.tags or batch.urls
-        if len(values) < 2:
+        texts = self._texts
+        if len(texts) < 2:
             return []
-        middle = len(values) // 2
-        parts = []
-        for texts in (values[:middle], values[middle:]):
-            some = set(texts)
-            wants = [want for want in self.wants if want[1].text in some]
-            parts.append(
-                Planned(_batch(self.kind, texts, batch.soft), wants, self.is_full, self.due_ms)
-            )
-        return parts
+        middle = len(texts) // 2
+        return [self._part(texts[:middle]), self._part(texts[middle:])]
+
+    def some_alone(self, count: int) -> list["Planned"]:
+        """So many of its values, chosen at random, each in a request."""
+        chosen = random.sample(self._texts, min(count, len(self._texts)))
+        return [self._part([text]) for text in chosen]
+
+    @property
+    def _texts(self) -> Sequence[str]:
+        return self.batch.tags or self.batch.urls
+
+    def _part(self, texts: Sequence[str]) -> "Planned":
+        some = set(texts)
+        wants = [want for want in self.wants if want[1].text in some]
+        batch = _batch(self.kind, texts, self.batch.soft)
+        return Planned(batch, wants, self.is_full, self.due_ms)
 
 
 def plan(entries: Iterable[Waiting], limits: Limits, *, can_soft: bool) -> list[Planned]:

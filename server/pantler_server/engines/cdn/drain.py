@@ -259,16 +259,25 @@ class TargetDrain:
         if sent.failure is not None:
             await self._failed(sent)
             return
+        self._postpone(sent.unfound)
         if sent.barred:
             self._alone_until = self._loop.time() + BARRED_S
         if self._is_failing and sent.served:
             self._is_failing = False
             log.info("CDN target serves again", target=self._name)
         for one in self._read():  # it was not their fault
-            one.failures = 0
+            if one.not_before <= self._loop.time():
+                one.failures = 0
         if self._failures:
             self._failures = 0
             await self._note((), 0, "")
+
+    def _postpone(self, planned: Iterable[Planned]) -> None:
+        """They go apart from the others, the later, the more often."""
+        now = self._loop.time()
+        for one in _entries(planned):
+            one.failures += 1
+            one.not_before = now + _backoff_s(one.failures)
 
     async def _failed(self, sent: Sent) -> None:
         """What failed waits: the longer, the more often. If the target served others meanwhile

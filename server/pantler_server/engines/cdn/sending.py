@@ -1,12 +1,12 @@
 """Sends requests to a target: no faster than it allows, and few where it refuses.
 
 A request that is refused is sent again in halves until the value that the target won't have is
-alone; but not where that is of no use: a wrong token is refused whatever is asked with it, and if
-neither half nor quarter is taken, the values are not to blame.
+alone, some requests at a time: what is not found by then waits. That is not done where it is of no
+use: a wrong token is refused whatever is asked with it, and if neither half is taken, nor any of a
+few values alone, the values are not to blame.
 """
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,12 +18,10 @@ from pantler_server.engines.cdn import metrics
 from pantler_server.engines.cdn.batching import Planned
 
 AT_ONCE = 4  # requests under way: a vendor takes some 100 ms for one
-MOST_HALVES = 64  # requests that a refused one may cost: finds four bad values among 256
-HOPELESS_DEPTH = 2  # halves of halves
+MOST_PARTS = 64  # requests that a refused one may cost at a time: finds four bad values among 256
+PROBES = 4  # values that are asked for alone where neither half is taken
 LONGEST_S = 600.0  # of a request; targets time out long before that
 MAX_ANSWER = 300  # characters of an answer that are kept
-
-_OF_RIGHTS = re.compile(r"(^|: )40[13](:|$)")  # Unauthorized, Forbidden
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +58,8 @@ class Sent:
     failed: list[Planned] = field(default_factory=list)
     barred: dict[Kind, str] = field(default_factory=dict)
     """What it refuses whatever is asked, and its answer."""
+    unfound: list[Planned] = field(default_factory=list)
+    """Those that have something refused in them, which is still to be found."""
 
 
 class Sender:
@@ -96,7 +96,7 @@ class Sender:
             await self._request(target, one, sent)
         except TargetRefused as refused:
             why = told(refused)
-            if _is_of_rights(why):
+            if refused.of_rights:
                 sent.barred[one.kind] = why
                 one.refused(why)
                 return
@@ -110,24 +110,40 @@ class Sender:
     async def _search(self, target: Target, refused: Planned, why: str, sent: Sent) -> None:
         """Finds what the target won't have among the values of a request. Raises TargetFailed:
         what it has not found out then is left."""
-        level = [(refused, why)]
-        requests, taken, depth = 0, False, 0
-        while level:
-            following: list[tuple[Planned, str]] = []
-            for part, answer in level:
-                halves = part.halves()
-                is_hopeless = depth >= HOPELESS_DEPTH and not taken
-                if not halves or is_hopeless or requests >= MOST_HALVES:
+        left = deque([(refused, why)])
+        # What was searched before may have little left in it but what the target won't have.
+        is_new = not any(one.failures for one in refused.entries)
+        requests, taken = 0, False
+
+        async def ask(part: Planned) -> str:
+            """Why it is refused, empty if it is not."""
+            nonlocal requests, taken
+            requests += 1
+            try:
+                await self._request(target, part, sent)
+            except TargetRefused as again:
+                return told(again)
+            taken = True
+            return ""
+
+        while left:
+            part, answer = left.popleft()
+            halves = part.halves()
+            if not halves:
+                part.refused(answer)
+                continue
+            if requests >= MOST_PARTS:
+                sent.unfound.append(part)
+                continue
+            following = [(half, again) for half in halves if (again := await ask(half))]
+            if part is refused and not taken and is_new:
+                for one in part.some_alone(PROBES):
+                    if again := await ask(one):
+                        one.refused(again)
+                if not taken:
                     part.refused(answer)
-                    continue
-                for half in halves:
-                    requests += 1
-                    try:
-                        await self._request(target, half, sent)
-                        taken = True
-                    except TargetRefused as again:
-                        following.append((half, told(again)))
-            level, depth = following, depth + 1
+                    return
+            left.extend(following)
 
     async def _request(self, target: Target, one: Planned, sent: Sent) -> None:
         """Raises TargetRefused, TargetFailed."""
@@ -158,11 +174,6 @@ def told(error: TargetRefused | TargetFailed) -> str:
     """An answer for people, of a bounded length."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(error))
     return (text.strip() or "no reason was given")[:MAX_ANSWER]
-
-
-def _is_of_rights(why: str) -> bool:
-    """Whether others of the kind would be refused too: `401: …`, or `10.0.0.5:6081: 403: …`."""
-    return _OF_RIGHTS.search(why) is not None
 
 
 def _note(sent: Sent, one: Planned, failure: TargetFailed) -> None:
