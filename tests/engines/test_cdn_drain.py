@@ -335,13 +335,32 @@ async def test_what_fails_by_itself_holds_up_nothing_else(store: Store) -> None:
         assert (await ended(engine, poison)).state is DONE
 
 
+async def test_what_fails_by_itself_is_soon_asked_for_alone(store: Store) -> None:
+    name = a_name()
+    async with _PoisonedFastly() as fastly, worker(store, **{name: fastly}) as engine:
+        poison = await purge(engine, name, "poison")
+        met = await purge(engine, name, "met")  # goes with it
+        assert (await ended(engine, met)).state is DONE
+        assert fastly.companies[:2] == [2, 1]
+        for number in range(20):
+            assert (await ended(engine, await purge(engine, name, f"t{number}"))).state is DONE
+        assert set(fastly.companies[1:]) == {1}, "it never comes back among others"
+        assert (await receipt(engine, poison)).state is PENDING
+
+
 class _PoisonedFastly(FastlyServer):
     """It fails as long as it is asked for `poison`."""
 
-    heals = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.heals = False
+        self.companies: list[int] = []
+        """How many keys each request had that was for `poison` too."""
 
     async def _purge_keys(self, request: web.Request, soft: bool) -> web.Response:
-        if not self.heals and "poison" in (await request.json())["surrogate_keys"]:
+        keys = (await request.json())["surrogate_keys"]
+        if not self.heals and "poison" in keys:
+            self.companies.append(len(keys))
             raise VendorError(500, 0, "poisoned")
         return await super()._purge_keys(request, soft)
 

@@ -47,8 +47,20 @@ class Waiting:
     """Why the target refused some of it; empty: it did not."""
     failures: int = 0
     """How often it failed since all that was tried went well."""
+    most: int = 0
+    """How many values may go with it: half of those that it last failed with; 0: any number."""
     not_before: float = 0.0
-    """When it is tried again after the target served others meanwhile (loop time)."""
+    """When it is tried again after it failed while the target served others (loop time); 0: it did
+    not."""
+
+    def failed_among(self, values: int) -> None:
+        """A request with it, for so many values, has failed, or has something refused in it."""
+        self.failures += 1
+        self.most = max(1, values // 2)
+
+    def forgive(self) -> None:
+        """It was not its fault."""
+        self.failures, self.most, self.not_before = 0, 0, 0.0
 
     def keep_to(self, kinds: frozenset[Kind]) -> None:
         """Leaves out what a target can't forget by; refuses it if that is all of the purge."""
@@ -116,6 +128,11 @@ class Planned:
         """So many of its values, chosen at random, each in a request."""
         chosen = random.sample(self._texts, min(count, len(self._texts)))
         return [self._part([text]) for text in chosen]
+
+    @property
+    def size(self) -> int:
+        """Its values; 1 for everything."""
+        return len(self._texts) or 1
 
     @property
     def _texts(self) -> Sequence[str]:

@@ -56,7 +56,6 @@ GIVE_UP_MS = KEEP_MS  # a purge that fails that long after it was asked for is t
 MOST_KEPT = 20_000  # values that are read ahead
 MOST_PLANNED = 10_000  # values of which requests are made at a time: some 20 ms of a worker
 MOST_IN_ROUND = 64  # requests, before what has come meanwhile is looked at
-MOST_HALVED = 20  # times that requests are half as large: then they are of one value
 TOLD = 10  # ids in a line of the log
 START = b"0-0"
 
@@ -220,7 +219,7 @@ class TargetDrain:
             return
         self._failures, self._alone_until = 0, 0.0
         for one in self._read():
-            one.failures, one.not_before = 0, 0.0
+            one.forgive()
         await self._note((), 0, "")
 
     async def _keep_to(self, kinds: frozenset[Kind]) -> None:
@@ -265,9 +264,9 @@ class TargetDrain:
         if self._is_failing and sent.served:
             self._is_failing = False
             log.info("CDN target serves again", target=self._name)
-        for one in self._read():  # it was not their fault
-            if one.not_before <= self._loop.time():
-                one.failures = 0
+        for one in self._read():
+            if not one.not_before:  # it failed only while the target served nothing
+                one.forgive()
         if self._failures:
             self._failures = 0
             await self._note((), 0, "")
@@ -275,8 +274,8 @@ class TargetDrain:
     def _postpone(self, planned: Iterable[Planned]) -> None:
         """They go apart from the others, the later, the more often."""
         now = self._loop.time()
-        for one in _entries(planned):
-            one.failures += 1
+        for one, values in _largest(planned).items():
+            one.failed_among(values)
             one.not_before = now + _backoff_s(one.failures)
 
     async def _failed(self, sent: Sent) -> None:
@@ -293,13 +292,13 @@ class TargetDrain:
             self._is_failing = True
             log.warning("purges wait: the CDN target fails", target=self._name, answer=answer)
         too_late_ms = int((now + self._ahead_s) * 1000) - GIVE_UP_MS
-        tried = [one for one in _entries(sent.failed) if one.left]
-        for one in tried:
+        tried = {one: values for one, values in _largest(sent.failed).items() if one.left}
+        for one, values in tried.items():
             if one.asked_ms <= too_late_ms:
                 one.left.clear()
                 one.refusal = f"given up after a day: {answer}"
             else:
-                one.failures += 1
+                one.failed_among(values)
                 if sent.served and not retry_after_s:
                     one.not_before = now + _backoff_s(one.failures)
         await self._note([one.purge_id for one in tried if one.left], pause_s, answer)
@@ -356,24 +355,34 @@ class TargetDrain:
 
 
 def _planned(ready: Sequence[Waiting], target: Target) -> list[Planned]:
-    """What failed goes behind what did not, and apart from it, in requests that are half as large
-    each time: so what fails by itself holds up nothing else for long."""
-    by_failures: dict[int, list[Waiting]] = {}
+    """What failed goes behind what did not, and apart from it, with half as many others each time:
+    so what fails by itself holds up nothing else for long."""
+    whole = target.limits
+    by_most: dict[int, list[Waiting]] = {}
     for one in ready:
-        by_failures.setdefault(min(one.failures, MOST_HALVED), []).append(one)
+        by_most.setdefault(one.most, []).append(one)
     planned = []
-    for failures in sorted(by_failures):
-        limits = replace(
-            target.limits,
-            tags_per_request=target.limits.tags_per_request >> max(0, failures - 1),
-            urls_per_request=target.limits.urls_per_request >> max(0, failures - 1),
+    for most in sorted(by_most, key=lambda most: (most > 0, -most)):
+        limits = (
+            whole
+            if not most
+            else replace(
+                whole,
+                tags_per_request=min(most, whole.tags_per_request),
+                urls_per_request=min(most, whole.urls_per_request),
+            )
         )
-        planned += plan(by_failures[failures], limits, can_soft=target.can_soft)
+        planned += plan(by_most[most], limits, can_soft=target.can_soft)
     return planned
 
 
-def _entries(planned: Iterable[Planned]) -> list[Waiting]:
-    return list(dict.fromkeys(one for request in planned for one in request.entries))
+def _largest(planned: Iterable[Planned]) -> dict[Waiting, int]:
+    """Whose these are, and how many values the largest of its requests has."""
+    sizes: dict[Waiting, int] = {}
+    for request in planned:
+        for one in request.entries:
+            sizes[one] = max(sizes.get(one, 0), request.size)
+    return sizes
 
 
 def _backoff_s(failures: int) -> float:
