@@ -13,6 +13,7 @@ from pantler_server.engines.cdn.engine import CdnEngine
 from pantler_server.engines.cdn.outbox import Outbox
 from pantler_server.engines.cdn.purge_model import Purge, PurgeState
 from pantler_server.store.store import Store
+from prometheus_client import REGISTRY
 
 from tests.cdns.targets import settings, targets
 from tests.engines.purging import (
@@ -380,6 +381,25 @@ async def test_what_fails_for_a_day_is_given_up(
         assert found.state is FAILED
         assert found.last_error.startswith("given up after a day: 503")
         assert await queue_length(store, name) == 0
+
+
+async def test_what_fails_without_a_receipt_is_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = a_name()
+    async with FastlyServer() as fastly, worker(store, **{name: fastly}) as engine:
+        fastly.fail(503, times=100)
+        purge_id = await purge(engine, name, "a")
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await receipt(engine, purge_id)).attempts:
+                await asyncio.sleep(0.01)
+        await redis(store, "DEL", keys.receipt(purge_id))  # as when it has expired
+        monkeypatch.setattr(drain_module, "GIVE_UP_MS", 1)
+        async with asyncio.timeout(PATIENCE_S):
+            while await queue_length(store, name):
+                await asyncio.sleep(0.01)
+            while not REGISTRY.get_sample_value("pantler_purges_failed_total", {"target": name}):
+                await asyncio.sleep(0.01)
 
 
 async def test_the_rate_of_a_target_is_kept(store: Store) -> None:

@@ -4,7 +4,7 @@
 -- ARGV[1] name of the target          ARGV[2] for how long to keep receipts (ms)
 -- ARGV[3..] for each entry: its id; why it failed, '' if it is done; up to which id it came in the place
 --   of others, '' if it did not
--- returns the numbers in KEYS of the receipts that are over now and have failed
+-- returns the numbers in KEYS of the receipts that are over now and have failed, or are there no more
 -- clock: redis TIME                   expiry: KEYS[3..] ARGV[2] if they are there; the others none
 local call = redis.call
 local queue, state, name = KEYS[1], KEYS[2], ARGV[1]
@@ -39,6 +39,8 @@ for n = 3, #KEYS do
         end
       end
       call('PEXPIRE', receipt, ARGV[2])
+    elseif why ~= '' then  -- it waited longer than its receipt is kept: the log tells of it
+      failed[#failed + 1] = n
     end
   end
 end
