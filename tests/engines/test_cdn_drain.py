@@ -16,6 +16,7 @@ from pantler_server.store.store import Store
 from prometheus_client import REGISTRY
 
 from tests.cdns.targets import settings, targets
+from tests.cdns.test_http_template import Recorder
 from tests.engines.purging import (
     PATIENCE_S,
     Mortal,
@@ -31,6 +32,7 @@ from tests.engines.purging import (
     worker_of,
 )
 from tests.servers.fastly import FastlyServer
+from tests.servers.valkey import free_port
 from tests.servers.vendor import Purge as Sent
 from tests.servers.vendor import VendorError
 
@@ -364,6 +366,26 @@ class _PoisonedFastly(FastlyServer):
             self.companies.append(len(keys))
             raise VendorError(500, 0, "poisoned")
         return await super()._purge_keys(request, soft)
+
+
+async def test_a_server_that_is_away_does_not_keep_others_from_what_is_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain_module, "LONGEST_BACKOFF_S", 300.0)
+    name = a_name()
+    async with Recorder() as there:
+        away = f"http://127.0.0.1:{free_port()}"
+        both = {"varnish": {"servers": [there.url, away]}}
+        async with worker(store, **{name: both}) as engine:
+            old = await purge(engine, name, "old")
+            async with asyncio.timeout(PATIENCE_S):
+                while (await receipt(engine, old)).attempts < 9:  # the next is tried after 2.5 s
+                    await asyncio.sleep(0.01)
+            new = await purge(engine, name, "new")
+            async with asyncio.timeout(1.5):
+                while not any(one.get("xkey-purge") == "new" for one in there.headers):
+                    await asyncio.sleep(0.01)
+            assert (await receipt(engine, new)).state is PENDING
 
 
 async def test_what_fails_for_a_day_is_given_up(

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -108,26 +109,45 @@ class VarnishServer:
     def pause(self) -> None:
         """Its processes stand still: connections stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
+        while any(one.status() != psutil.STATUS_STOPPED for one in self._processes()):
+            time.sleep(0.001)  # each of its threads has to notice
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        """Its parent process watches the one that serves."""
+        for one in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+
+    def _processes(self) -> list[psutil.Process]:
+        """The parent watches the one that serves."""
         assert self.process is not None
         with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self.process.pid)
-            for one in (parent, *parent.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    one.send_signal(number)
+            return [parent, *parent.children(recursive=True)]
+        return []
 
     async def kill(self) -> None:
-        """kill -9 of its processes."""
+        """kill -9 of its processes; its port is closed then."""
         assert self.process is not None
         if self.process.returncode is None:
             self._signal(signal.SIGSTOP)  # so that none is started while they are killed
             self._signal(signal.SIGKILL)
         await self.process.wait()
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            while not await self._refuses():  # the one that serves ends a little later
+                await asyncio.sleep(0.01)
+
+    async def _refuses(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        writer.close()
+        return False
 
     async def stop(self) -> None:
         """Ends it for good: its folder goes too."""

@@ -54,10 +54,12 @@ class TargetFailed(Exception):
     """The target could not be reached, took too long, failed (5xx) or asked for patience (429). It
     may have done it; what is asked of it is idempotent, and tried again."""
 
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after_s: float = 0.0, *, in_part: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         """For how long it is to be left alone, as it said (Retry-After); 0: it did not say."""
+        self.in_part = in_part
+        """Whether others of its servers have done it: they are to hear of what is new at once."""
 
 
 class Target(Protocol):

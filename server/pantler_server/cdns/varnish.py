@@ -52,6 +52,9 @@ class Varnish:
                 return_exceptions=True,
             )
             errors = [error for error in came_of if error is not None]
+            for error in errors:
+                if isinstance(error, TargetFailed):
+                    error.in_part = len(errors) < len(came_of)
             for kind in (TargetFailed, TargetRefused, BaseException):
                 for error in errors:
                     if isinstance(error, kind):

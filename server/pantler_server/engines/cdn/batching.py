@@ -54,9 +54,11 @@ class Waiting:
     not."""
 
     def failed_among(self, values: int) -> None:
-        """A request with it, for so many values, has failed, or has something refused in it."""
+        """A request with it, for so many values, has failed, or has something refused in it; 0: it
+        was not for these."""
         self.failures += 1
-        self.most = max(1, values // 2)
+        if values:
+            self.most = max(1, values // 2)
 
     def forgive(self) -> None:
         """It was not its fault."""

@@ -298,7 +298,8 @@ class TargetDrain:
                 one.left.clear()
                 one.refusal = f"given up after a day: {answer}"
             else:
-                one.failed_among(values)
+                # That a server is away is no fault of what was asked.
+                one.failed_among(0 if sent.failure.in_part else values)
                 if sent.served and not retry_after_s:
                     one.not_before = now + _backoff_s(one.failures)
         await self._note([one.purge_id for one in tried if one.left], pause_s, answer)

@@ -53,7 +53,7 @@ class Sent:
     over."""
 
     served: bool = False
-    """Whether the target has done one."""
+    """Whether the target, or a part of it, has done one."""
     failure: TargetFailed | None = None
     failed: list[Planned] = field(default_factory=list)
     barred: dict[Kind, str] = field(default_factory=dict)
@@ -180,3 +180,4 @@ def _note(sent: Sent, one: Planned, failure: TargetFailed) -> None:
     if sent.failure is None or failure.retry_after_s > sent.failure.retry_after_s:
         sent.failure = failure
     sent.failed.append(one)
+    sent.served = sent.served or failure.in_part
