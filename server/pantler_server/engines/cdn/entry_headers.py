@@ -6,7 +6,7 @@ one response to the next is remembered: a response costs a few microseconds.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from werkzeug.http import http_date
 
@@ -47,6 +47,7 @@ class EntryHeaders:
             else {**self._base, "Cache-Control": headers.cache_control(not_found)}
         )
         self._control = lru_cache(_REMEMBERED)(self._make_control)
+        self._cdn_control = lru_cache(_REMEMBERED)(partial(headers.cdn_cache_control, policy))
 
     def of_entry(
         self,
@@ -81,9 +82,8 @@ class EntryHeaders:
             **told,
         }
         if policy.cdn_max_age_s is not None:
-            made["CDN-Cache-Control"] = headers.cdn_cache_control(
-                policy, min(age_s + policy.cdn_max_age_s, lifetime_s)
-            )
+            cdn_max_age_s = min(age_s + policy.cdn_max_age_s, lifetime_s)
+            made["CDN-Cache-Control"] = self._cdn_control(cdn_max_age_s)
         return made
 
     def unkept(self) -> Mapping[str, str]:
