@@ -100,6 +100,6 @@ def test_the_page_says_the_numbers_of_the_code() -> None:
         f"after {drain.FIRST_BACKOFF_S} s",
         f"to {drain.LONGEST_BACKOFF_S / 60:.0f} min",
         f"after {scripts.OWN_MS // 1000} s",
-        f"{scripts.MOST_WAITING:,} purges",
+        f"more than {scripts.MOST_WEIGHT >> 20} MiB",
     ):
         assert said in PAGE.text, said

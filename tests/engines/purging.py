@@ -159,6 +159,10 @@ class Mortal:
         return self._target.kinds
 
     @property
+    def fingerprint(self) -> bytes:
+        return self._target.fingerprint
+
+    @property
     def limits(self) -> Limits:
         return self._target.limits
 

@@ -530,7 +530,22 @@ async def test_a_queue_that_is_lost_and_begun_anew_is_read_from_its_beginning(
         await ended(engine, await purge(engine, name, "a"))
         await redis(store, "DEL", keys.queue(name))
         # Its clock is behind that of the one that was lost.
-        fields = ("p", "x", "d", "1", "a", "1", "s", "", "v", scripts.EVERYTHING, "c", "")
+        fields = (
+            "p",
+            "x",
+            "d",
+            "1",
+            "a",
+            "1",
+            "s",
+            "",
+            "v",
+            scripts.EVERYTHING.text,
+            "c",
+            "",
+            "w",
+            1,
+        )
         await redis(store, "XADD", keys.queue(name), "5-0", *fields)
         async with asyncio.timeout(PATIENCE_S):
             while not any(one.everything for one in fastly.purges):

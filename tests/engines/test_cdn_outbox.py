@@ -170,7 +170,7 @@ async def test_more_than_may_wait_becomes_one_purge_of_everything(store: Store) 
         (await outbox.append([name], tags(f"t{n}"), soon(), soft=False)).purge_id for n in range(3)
     ]
     request = scripts.append(
-        f"last{name}", [name], scripts.parts_of(tags("t3")), delay_ms=0, soft=True, most=3
+        f"last{name}", [name], scripts.parts_of(tags("t3")), delay_ms=0, soft=True, most=300
     )
     await store.call(request, soon())
     assert await queue_length(store, name) == 1

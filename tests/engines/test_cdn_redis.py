@@ -103,7 +103,7 @@ async def test_what_was_read_is_sent_though_redis_starts_again_without_it(
         for number in range(20):
             await purge(engine, "edge", f"t{number}")
         async with asyncio.timeout(PATIENCE_S):
-            while len(engine._drains["edge"]._waiting) < 21:
+            while len(engine._drains["edge"]._held.queued) < 21:
                 await asyncio.sleep(0.01)
         await server.kill()
         await server.start()
@@ -115,7 +115,7 @@ async def test_what_was_read_is_sent_though_redis_starts_again_without_it(
         async with asyncio.timeout(PATIENCE_S):
             while not tags <= {*fastly.purged_tags}:
                 await asyncio.sleep(0.01)
-        assert not engine._drains["edge"]._adrift
+        assert not engine._drains["edge"]._held.adrift
         if not is_anothers:
             assert (await ended(engine, await purge(engine, "edge", "b"))).state is PurgeState.DONE
 

@@ -33,6 +33,7 @@ EXAMPLES: list[errors.ServiceError] = [
     errors.OriginOutcomeUnknown("users"),
     errors.NoHttp("users"),
     errors.CdnTargetUnknown("front"),
+    errors.PurgeBacklogFull("front"),
     errors.PurgeUnknown("id"),
     errors.NoEdgeStore("front"),
     errors.CdnRefused("front", "403: wrong token"),
@@ -71,7 +72,8 @@ def test_every_error_has_a_code_a_reason_and_its_details(error: errors.ServiceEr
     assert errors_pb2.ErrorReason.Value(info.reason) > 0
     kinds = {detail.type_url.rpartition(".")[2] for detail in status.details}
     assert "RequestInfo" in kinds
-    comes_back = isinstance(error, errors.WriteBacklogFull) or status.code == code_pb2.UNAVAILABLE
+    full = errors.WriteBacklogFull | errors.PurgeBacklogFull
+    comes_back = isinstance(error, full) or status.code == code_pb2.UNAVAILABLE
     assert ("RetryInfo" in kinds) == comes_back
     assert ("BadRequest" in kinds) == (status.code == code_pb2.INVALID_ARGUMENT)
     assert ("PreconditionFailure" in kinds) == (status.code == code_pb2.FAILED_PRECONDITION)

@@ -13,6 +13,7 @@
     ├── RecordChanged         others kept writing the record: try again
     ├── SlotNotHeld           a slot has expired, was released, or its subject was reset
     ├── ResourceExhausted     Redis or the server is full, or the answer is too large
+    │   ├── PurgeBacklogFull  … with purges that wait for a CDN: come back after `retry_after`
     │   └── WriteBacklogFull  … with writes that wait for the origin: come back after `retry_after`
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
     │   ├── OutcomeUnknown    … and whether a write took effect is unknown
@@ -133,6 +134,13 @@ class ResourceExhausted(PantlerError):
     """Redis or the server is full, or the answer would be too large. Ask for less, or give more."""
 
 
+class PurgeBacklogFull(ResourceExhausted):
+    """As much waits for a CDN as may, and no purge was written down; an invalidation is in force
+    all the same. Try again after `retry_after`."""
+
+    retry_after: timedelta = timedelta(0)
+
+
 class WriteBacklogFull(ResourceExhausted):
     """As many writes wait for the origin as may; nothing was done. Try again after
     `retry_after`."""
@@ -211,6 +219,7 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_ORIGIN_OUTCOME_UNKNOWN": OutcomeUnknown,
     "ERROR_REASON_NO_HTTP": FailedPrecondition,
     "ERROR_REASON_CDN_TARGET_UNKNOWN": NotFound,
+    "ERROR_REASON_PURGE_BACKLOG_FULL": PurgeBacklogFull,
     "ERROR_REASON_PURGE_UNKNOWN": NotFound,
     "ERROR_REASON_NO_EDGE_STORE": FailedPrecondition,
     "ERROR_REASON_CDN_REFUSED": FailedPrecondition,
@@ -295,7 +304,7 @@ def from_status(status: status_pb2.Status) -> PantlerError:
     )
     if isinstance(error, InvalidArgument):
         error.violations = tuple(_violations(bad.field_violations))
-    if isinstance(error, Unavailable | WriteBacklogFull):
+    if isinstance(error, Unavailable | PurgeBacklogFull | WriteBacklogFull):
         error.retry_after = retry.retry_delay.ToTimedelta()
     return error
 

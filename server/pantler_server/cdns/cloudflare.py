@@ -60,6 +60,7 @@ class Cloudflare:
 
     def __init__(self, config: CdnTarget, cloudflare: CloudflareTarget, session: Session) -> None:
         rate, bucket = RATES[cloudflare.plan]
+        self.fingerprint = config.fingerprint()
         self.limits = limits(
             config,
             tags_per_request=100,

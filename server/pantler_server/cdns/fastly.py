@@ -37,6 +37,7 @@ class Fastly:
     can_soft = True
 
     def __init__(self, config: CdnTarget, fastly: FastlyTarget, session: Session) -> None:
+        self.fingerprint = config.fingerprint()
         self.limits = limits(
             config,
             tags_per_request=MAX_KEYS,

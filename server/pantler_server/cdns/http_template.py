@@ -20,6 +20,7 @@ class HttpTemplate:
     """One request for each tag or URL."""
 
     def __init__(self, config: CdnTarget, http: HttpTarget, session: Session) -> None:
+        self.fingerprint = config.fingerprint()
         self.limits = limits(
             config,
             tags_per_request=1,

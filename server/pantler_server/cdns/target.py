@@ -13,6 +13,8 @@ class Kind(Enum):
     URL = 2
     EVERYTHING = 3
 
+    __hash__ = object.__hash__  # Enum's is slow, and every value that waits is looked up by it
+
 
 EVERY_KIND = frozenset(Kind)
 
@@ -70,6 +72,8 @@ class Target(Protocol):
     """What it can forget by; it is sent no other."""
     can_soft: bool
     """Whether it knows soft purges; otherwise it is only sent hard ones."""
+    fingerprint: bytes
+    """Of its configuration: another one is to be tried at once."""
 
     async def purge(self, batch: Batch) -> None:
         """Returns once the target (each server of it) has purged. Raises TargetRefused,

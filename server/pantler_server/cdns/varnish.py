@@ -31,6 +31,7 @@ class Varnish:
     can_soft = True
 
     def __init__(self, config: CdnTarget, varnish: VarnishTarget, session: Session) -> None:
+        self.fingerprint = config.fingerprint()
         self.limits = limits(
             config,
             tags_per_request=1000,

@@ -4,6 +4,7 @@ has to do with them."""
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from hashlib import blake2b
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -19,7 +20,14 @@ from pydantic import (
 )
 
 from pantler_server.core.duration import MILLISECOND
-from pantler_server.core.setting_types import Duration, Problem, hide_password, refuse, revealed
+from pantler_server.core.setting_types import (
+    REVEAL_SECRETS,
+    Duration,
+    Problem,
+    hide_password,
+    refuse,
+    revealed,
+)
 
 TEN_YEARS = timedelta(days=3650)
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
@@ -205,6 +213,11 @@ class CdnTarget(_Section):
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError("give one of cloudflare, fastly, varnish and http")
         return self
+
+    def fingerprint(self) -> bytes:
+        """What tells two configurations of a target apart, secrets too; they can't be had of it."""
+        document = self.model_dump_json(context={REVEAL_SECRETS: True})
+        return blake2b(document.encode(), digest_size=8).hexdigest().encode()
 
 
 class NamespaceCdn(_Section):

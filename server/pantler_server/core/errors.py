@@ -25,6 +25,7 @@
     ├── OriginOutcomeUnknown  the origin went away with a write under way
     ├── NoHttp                the namespace is not served over HTTP
     ├── CdnTargetUnknown      no CDN target of the configuration has the name
+    ├── PurgeBacklogFull      too much waits for a CDN target
     ├── PurgeUnknown          there is no purge with the id
     ├── NoEdgeStore           the CDN target has no edge store
     ├── CdnRefused            a CDN refused what it was asked for
@@ -342,6 +343,19 @@ class CdnTargetUnknown(ServiceError):
     def __init__(self, target: str) -> None:
         named = f"no CDN target is called {target!r}" if target else "there is no CDN target"
         super().__init__(f"{named}: add it under `cdn_targets`, or correct the name", target=target)
+
+
+class PurgeBacklogFull(ServiceError):
+    """As much waits for a CDN target as may, and it can't purge everything in the place of that. No
+    purge was written down, for no target; an invalidation is in force all the same. The caller
+    repeats the call later; the operator looks why the target does not keep up."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"the purge was not written down: as much waits for CDN target {target!r} as may, and "
+            "it can't purge everything instead; repeat the call later, or give it `http.all_url`",
+            target=target,
+        )
 
 
 class PurgeUnknown(ServiceError):

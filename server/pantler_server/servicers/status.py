@@ -74,6 +74,9 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.CdnTargetUnknown: _Meaning(
         code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_CDN_TARGET_UNKNOWN
     ),
+    errors.PurgeBacklogFull: _Meaning(
+        code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_PURGE_BACKLOG_FULL, retry=True
+    ),
     errors.PurgeUnknown: _Meaning(code_pb2.NOT_FOUND, errors_pb2.ERROR_REASON_PURGE_UNKNOWN),
     errors.NoEdgeStore: _Meaning(
         code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_EDGE_STORE

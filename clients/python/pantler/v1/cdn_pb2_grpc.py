@@ -107,7 +107,9 @@ class CdnServiceServicer:
     def Purge(self, request, context):
         """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
         from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
-        became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
+        became of it. Repeat a call that failed with the same `request_id`. RESOURCE_EXHAUSTED with reason
+        ERROR_REASON_PURGE_BACKLOG_FULL: too much waits for a target that can't purge everything; nothing was done.
+        Costs a round trip.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

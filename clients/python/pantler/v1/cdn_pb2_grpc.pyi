@@ -51,7 +51,9 @@ class CdnServiceStub:
     Purge: _grpc.UnaryUnaryMultiCallable[_cdn_pb2.PurgeRequest, _cdn_pb2.PurgeResponse]
     """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
     from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
-    became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
+    became of it. Repeat a call that failed with the same `request_id`. RESOURCE_EXHAUSTED with reason
+    ERROR_REASON_PURGE_BACKLOG_FULL: too much waits for a target that can't purge everything; nothing was done.
+    Costs a round trip.
     """
     GetPurge: _grpc.UnaryUnaryMultiCallable[_cdn_pb2.GetPurgeRequest, _cdn_pb2.GetPurgeResponse]
     """GetPurge tells what became of a purge, for a day. NOT_FOUND with reason ERROR_REASON_PURGE_UNKNOWN: none has
@@ -92,7 +94,9 @@ class CdnServiceAsyncStub(CdnServiceStub):
     Purge: _aio.UnaryUnaryMultiCallable[_cdn_pb2.PurgeRequest, _cdn_pb2.PurgeResponse]  # type: ignore[assignment]
     """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
     from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
-    became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
+    became of it. Repeat a call that failed with the same `request_id`. RESOURCE_EXHAUSTED with reason
+    ERROR_REASON_PURGE_BACKLOG_FULL: too much waits for a target that can't purge everything; nothing was done.
+    Costs a round trip.
     """
     GetPurge: _aio.UnaryUnaryMultiCallable[_cdn_pb2.GetPurgeRequest, _cdn_pb2.GetPurgeResponse]  # type: ignore[assignment]
     """GetPurge tells what became of a purge, for a day. NOT_FOUND with reason ERROR_REASON_PURGE_UNKNOWN: none has
@@ -148,7 +152,9 @@ class CdnServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cdn_pb2.PurgeResponse, _abc.Awaitable[_cdn_pb2.PurgeResponse]]:
         """Purge has targets forget what they keep. It is answered once that is in Redis, and survives restarts
         from then on as far as Redis keeps its data (embedded: `redis.embedded.directory`); GetPurge tells what
-        became of it. Repeat a call that failed with the same `request_id`. Costs a round trip.
+        became of it. Repeat a call that failed with the same `request_id`. RESOURCE_EXHAUSTED with reason
+        ERROR_REASON_PURGE_BACKLOG_FULL: too much waits for a target that can't purge everything; nothing was done.
+        Costs a round trip.
         """
 
     @_abc_1.abstractmethod

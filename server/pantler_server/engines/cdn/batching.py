@@ -1,12 +1,16 @@
 """What waits for a target, made into as few requests as its limits allow.
 
 A value that several purges name goes once, hard if one of them is. A purge of everything takes the
-place of all that is due with it; a soft one only of what may be soft.
+place of all that is due with it; a soft one only of what may be soft. What failed goes behind what
+did not, and apart from it, with half as many others each time: so what fails by itself holds up
+nothing else for long.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from heapq import merge
+from itertools import islice
 from typing import NamedTuple
 
 from pantler_server.cdns.target import Batch, Kind, Limits
@@ -21,6 +25,7 @@ class Value(NamedTuple):
 
 
 ALL = Value(Kind.EVERYTHING, "")
+BESIDE = 3  # requests that show whether a target serves others, while everything fails
 
 _WORDS = {Kind.TAG: "by tag", Kind.URL: "by URL", Kind.EVERYTHING: "everything"}
 
@@ -43,6 +48,8 @@ class Waiting:
     """Those of all values of the purge, of its other parts too."""
     replaces: bytes = b""
     """Up to which id it came in the place of all that waited; empty: it did not."""
+    weight: int = 0
+    """Of the entry in the queue."""
     refusal: str = ""
     """Why the target refused some of it; empty: it did not."""
     failures: int = 0
@@ -93,16 +100,21 @@ class Planned:
     due_ms: int
     """Of the oldest in it."""
     covers: Sequence[Waiting] = field(default=())
-    """For everything: whose all it does."""
+    """For everything: whose all it does besides; if it fails, that is no failure of theirs."""
 
     @property
     def kind(self) -> Kind:
         return self.wants[0][1].kind
 
     @property
+    def asked_by(self) -> list[Waiting]:
+        """Who wants it, each once."""
+        return list(dict.fromkeys(one for one, _ in self.wants))
+
+    @property
     def entries(self) -> list[Waiting]:
         """Whose some or all it does, each once."""
-        return list(dict.fromkeys((*(one for one, _ in self.wants), *self.covers)))
+        return list(dict.fromkeys((*self.asked_by, *self.covers)))
 
     def done(self) -> None:
         """The target has forgotten it."""
@@ -147,30 +159,60 @@ class Planned:
         return Planned(batch, wants, self.is_full, self.due_ms)
 
 
-def plan(entries: Iterable[Waiting], limits: Limits, *, can_soft: bool) -> list[Planned]:
-    """Requests for all that is left of these, the oldest first. Values of a kind are in the order
-    of `entries`."""
-    everyone = list(entries)
-    hard: dict[Value, list[Waiting]] = {}
-    soft: dict[Value, list[Waiting]] = {}
-    for one in everyone:
+def plan(entries: Sequence[Waiting], limits: Limits, *, can_soft: bool) -> Iterator[Planned]:
+    """Requests for all that is left of these, each made when it is asked for: those of everything,
+    those of what has not failed, and the rest; of these the oldest first. Values of a kind are in
+    the order of `entries`."""
+    everything = [one for one in entries if ALL in one.left]
+    hard = [one for one in everything if not (one.soft and can_soft)]
+    if hard:
+        yield _planned(Batch(everything=True), {ALL: everything}, entries)
+        rest = [one for one in entries if ALL not in one.left]
+        if any(one.failures for one in hard):
+            yield from islice(_by_failures(rest, limits, can_soft=can_soft), BESIDE)
+        return
+    if everything:
+        covers = [one for one in entries if one.soft]
+        yield _planned(Batch(everything=True, soft=True), {ALL: everything}, covers)
+        entries = [one for one in entries if not one.soft]
+    yield from _by_failures(entries, limits, can_soft=can_soft)
+
+
+def _by_failures(
+    entries: Iterable[Waiting], limits: Limits, *, can_soft: bool
+) -> Iterator[Planned]:
+    by_most: dict[int, list[Waiting]] = {}
+    for one in entries:
+        by_most.setdefault(one.most, []).append(one)
+    for most in sorted(by_most, key=lambda most: (most > 0, -most)):
+        bounded = limits
+        if most:
+            bounded = replace(
+                limits,
+                tags_per_request=min(most, limits.tags_per_request),
+                urls_per_request=min(most, limits.urls_per_request),
+            )
+        yield from _of_values(by_most[most], bounded, can_soft=can_soft)
+
+
+def _of_values(entries: Iterable[Waiting], limits: Limits, *, can_soft: bool) -> Iterator[Planned]:
+    hard: dict[Kind, dict[Value, list[Waiting]]] = {Kind.TAG: {}, Kind.URL: {}}
+    soft: dict[Kind, dict[Value, list[Waiting]]] = {Kind.TAG: {}, Kind.URL: {}}
+    for one in entries:
         wanted = soft if one.soft and can_soft else hard
         for value in one.left:
-            wanted.setdefault(value, []).append(one)
-    if ALL in hard:
-        batch = Batch(everything=True)
-        return [_planned(batch, {ALL: [*hard[ALL], *soft.get(ALL, ())]}, everyone)]
-    planned: list[Planned] = []
-    if ALL in soft:
-        batch = Batch(everything=True, soft=True)
-        planned.append(_planned(batch, {ALL: soft[ALL]}, [one for one in everyone if one.soft]))
-        soft = {}
-    for value in hard.keys() & soft.keys():  # hard does what soft would
-        hard[value] += soft.pop(value)
-    for kind in (Kind.TAG, Kind.URL):
-        for wanted, is_soft in ((hard, False), (soft, True)):
-            planned += _requests(kind, wanted, limits, soft=is_soft)
-    return sorted(planned, key=lambda one: one.due_ms)
+            wanted[value.kind].setdefault(value, []).append(one)
+    for kind in hard:
+        for value in hard[kind].keys() & soft[kind].keys():  # hard does what soft would
+            hard[kind][value] += soft[kind].pop(value)
+    return merge(
+        *(
+            _requests(kind, wanted[kind], limits, soft=is_soft)
+            for kind in hard
+            for wanted, is_soft in ((hard, False), (soft, True))
+        ),
+        key=lambda one: one.due_ms,
+    )
 
 
 def _requests(
@@ -188,8 +230,6 @@ def _requests(
         return _planned(batch, part, (), is_full=is_full)
 
     for value, who in wanted.items():
-        if value.kind is not kind:
-            continue
         takes = len(value.text) + 1 if is_tag else 0
         if part and (len(part) == most or (is_tag and size + takes > room)):
             yield made(is_full=True)

@@ -1,9 +1,10 @@
 """What waits for a target on its way there, as the worker that owns the target takes it.
 
 The owner claims the target again and again, which keeps it so, and reads what is new in the queue.
-Of what is due it makes requests (batching.py); each that is done or refused is settled: the entries
-that have nothing left go from the queue, and the receipts say so, in one script. What may happen in
-between, step by step; W is this owner, V another:
+It holds all of it (held.py): nothing that waits hides what comes behind it. Of what is due it makes
+requests (batching.py); each that is done or refused is settled: the entries that have nothing left
+go from the queue, and the receipts say so, in one script. What may happen in between, step by step;
+W is this owner, V another:
 
 1. W dies after an append: its ownership expires, V claims the target and reads the queue from its
    beginning. If nobody owned it, the append tells its worker, which claims it.
@@ -18,7 +19,7 @@ between, step by step; W is this owner, V another:
    a request of its own. A request is made only of what was due before it was sent.
 7. Redis fails over, or starts again without its data: the new primary may lack appends, and the
    newest settlings, which are done again. W reads its queue from the beginning, and what it had
-   read it keeps beside that (`_adrift`) and sends, also if V owns the target there: it may be
+   read it keeps beside that (`adrift`) and sends, also if V owns the target there: it may be
    nowhere else. It settles none of it: there an id may be another purge's. Lost is what nobody had
    read, and what is adrift when W ends.
 8. Everything that waits is replaced by one purge of everything (append.lua): what W has read
@@ -28,19 +29,19 @@ between, step by step; W is this owner, V another:
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from itertools import chain
+from itertools import islice
 
 import structlog
 
-from pantler_server.cdns.target import Kind, Target
+from pantler_server.cdns.target import Target
 from pantler_server.core import background
 from pantler_server.core.errors import ServiceError
 from pantler_server.engines.cdn import metrics, scripts
 from pantler_server.engines.cdn.batching import Planned, Waiting, plan
-from pantler_server.engines.cdn.scripts import KEEP_MS, SETTLE_AT_ONCE
+from pantler_server.engines.cdn.held import Held
+from pantler_server.engines.cdn.scripts import KEEP_MS, SETTLE_AT_ONCE, Claim
 from pantler_server.engines.cdn.sending import Sender, Sent, told
 from pantler_server.store.store import Store
 
@@ -53,8 +54,6 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 300.0
 LONGEST_RETRY_AFTER_S = 3600.0  # a target that asks for more is asked again then
 BARRED_S = 1.0  # between requests that are refused whatever they ask for
 GIVE_UP_MS = KEEP_MS  # a purge that fails that long after it was asked for is tried no more
-MOST_KEPT = 20_000  # values that are read ahead
-MOST_PLANNED = 10_000  # values of which requests are made at a time: some 20 ms of a worker
 MOST_IN_ROUND = 64  # requests, before what has come meanwhile is looked at
 TOLD = 10  # ids in a line of the log
 START = b"0-0"
@@ -76,12 +75,11 @@ class TargetDrain:
         self._loop = asyncio.get_running_loop()
         self._sender = Sender(name)
         self._target: Target | None = None  # as it was configured last
+        self._config = b""  # its fingerprint
         self._owns = False
         self._primary = b""  # that the rest is of
         self._after = START  # up to which id the queue was read
-        self._waiting: dict[bytes, Waiting] = {}  # by id, as the queue has them
-        self._adrift: dict[Waiting, None] = {}  # read of a primary that is none any more
-        self._kept = 0  # values in both, about
+        self._held = Held()
         self._over: dict[bytes, Waiting] = {}  # to be settled
         self._ahead_s = 0.0  # of Redis's clock, before the loop's
         self._failures = 0  # of the target in a row
@@ -131,8 +129,7 @@ class TargetDrain:
         """Claims the target, reads what is new, and sends what is due; for how long there is
         nothing to do then. Raises the StoreErrors."""
         await self._settle_over()
-        page_bytes = scripts.PAGE_BYTES if self._kept < MOST_KEPT else 0
-        request = scripts.claim(self._name, self._channel, self._after, page_bytes)
+        request = scripts.claim(self._name, self._channel, self._after)
         [reply] = await self._store.call(request, self._soon())
         now = self._loop.time()
         claim = scripts.claimed(reply)
@@ -141,113 +138,105 @@ class TargetDrain:
             self._set_adrift(request.primary)
         if isinstance(claim, int):
             await self._lose()
-            next_s = await self._start_round() if self._adrift else CLAIM_S
+            next_s = await self._start_round() if self._held.adrift else CLAIM_S
             return min(claim / 1000, CLAIM_S, next_s)
         if moved:
             return 0.0
         if not self._owns:
-            self._owns, self._primary = True, request.primary
-            self._failures = claim.failures
-            self._alone_until = now + claim.alone_ms / 1000
+            await self._take_over(claim, request.primary, now)
         self._ahead_s = claim.now_ms / 1000 - now
         metrics.WAITING.labels(self._name).set(claim.waiting)
         age_ms = claim.now_ms - claim.oldest_ms if claim.oldest_ms else 0
         metrics.AGE.labels(self._name).set(max(0, age_ms) / 1000)
-        self._take_up(claim.found)
-        if not (claim.found or self._waiting or self._over) and claim.waiting and page_bytes:
+        self._held.add(one for one in claim.found if one.entry_id not in self._over)
+        if claim.found:
+            self._after = claim.found[-1].entry_id
+        elif claim.waiting and not (self._held.queued or self._over):
             self._after = START  # a queue that was lost and begun anew has lower ids
-        if claim.more:
-            await self._start_round()
-            return 0.0
-        return await self._start_round()
+        next_s = await self._start_round(more=claim.more)
+        return 0.0 if claim.more else next_s
 
-    def _take_up(self, found: Sequence[Waiting]) -> None:
-        for one in found:
-            if one.entry_id not in self._over:
-                self._waiting[one.entry_id] = one
-                self._kept += len(one.left)
-        if found:
-            self._after = found[-1].entry_id
+    async def _take_over(self, claim: Claim, primary: bytes, now: float) -> None:
+        """With the pause in which the target is, unless it has been configured anew since."""
+        self._config = self._target_of(self._name).fingerprint
+        self._owns, self._primary = True, primary
+        self._failures, self._alone_until = claim.failures, now + claim.alone_ms / 1000
+        if claim.config not in (b"", self._config):
+            await self._start_afresh()
+
+    async def _start_afresh(self) -> None:
+        """Whatever the target did before was in another configuration."""
+        self._failures, self._alone_until = 0, 0.0
+        self._held.forgive_all()
+        await self._note((), 0, "")
 
     def _set_adrift(self, primary: bytes) -> None:
-        """Another Redis has the queue, and may lack what was read of it: that is kept."""
-        self._adrift.update(dict.fromkeys(self._waiting.values()))
-        self._waiting.clear()
+        self._held.set_adrift()
         self._primary, self._after = primary, START
         log.warning(
             "another Redis has the purges, and may lack some",
             target=self._name,
-            kept=len(self._adrift),
+            kept=len(self._held.adrift),
         )
 
     async def _lose(self) -> None:
         """Another has the target: forgets what was read of the queue."""
         if self._owns and self._round is not None:
             await background.stop((self._round,))
-        self._owns, self._after, self._kept = False, START, 0
-        self._waiting.clear()
+        self._owns, self._after = False, START
+        self._held.lose()
         metrics.WAITING.labels(self._name).set(0)
         metrics.AGE.labels(self._name).set(0)
 
-    async def _start_round(self) -> float:
+    async def _start_round(self, *, more: bool = False) -> float:
         """Sends what is due, unless something is under way; for how long there is nothing to do
-        then."""
+        then. With `more` to be read only full requests go."""
+        self._held.come_due(*self._now())
         if self._round is not None:
             return LOOK_S
         target = self._target_of(self._name)
         await self._meet(target)
-        await self._keep_to(target.kinds)
-        now = self._loop.time()
+        now, now_ms = self._now()
         if now < self._alone_until:
             return min(LOOK_S, self._alone_until - now)
-        now_ms = int((now + self._ahead_s) * 1000)
-        ready, next_s = self._ready(now, now_ms)
-        planned = _planned(ready, target)
-        chosen = [one for one in planned if one.is_full or one.due_ms + LINGER_MS <= now_ms]
+        chosen, linger_s = self._choose(target, -math.inf if more else now_ms - LINGER_MS)
         if chosen:
-            work = self._send(target, chosen[:MOST_IN_ROUND])
-            self._round = background.start(work, f"purge {self._name}")
+            self._round = background.start(self._send(target, chosen), f"purge {self._name}")
             self._round.add_done_callback(self._ended)
             return LOOK_S
-        lingering = [one.due_ms + LINGER_MS + 1 - now_ms for one in planned]
-        return min([LOOK_S, next_s, *(ms / 1000 for ms in lingering)])
+        return min(LOOK_S, self._held.next_s(now, now_ms), linger_s)
 
     async def _meet(self, target: Target) -> None:
-        """One that is configured anew is tried at once, whatever it did before."""
-        before, self._target = self._target, target
-        if before is None or before is target:
-            return
-        self._failures, self._alone_until = 0, 0.0
-        for one in self._read():
-            one.forgive()
-        await self._note((), 0, "")
-
-    async def _keep_to(self, kinds: frozenset[Kind]) -> None:
-        """Of what waits the target gets only what it can forget by."""
-        others = [one for one in self._read() if not one.kinds <= kinds]
+        """One that is configured anew is tried at once, whatever it did before. Of what waits it
+        gets only what it can forget by."""
+        before, self._target, self._config = self._target, target, target.fingerprint
+        others = self._held.take_new()
+        if before is not None and before is not target:
+            others = self._held.all()
+            await self._start_afresh()
+        others = [one for one in others if not one.kinds <= target.kinds]
         for one in others:
-            one.keep_to(kinds)
+            one.keep_to(target.kinds)
         await self._settle_entries(others)
 
-    def _ready(self, now: float, now_ms: int) -> tuple[list[Waiting], float]:
-        """What may be sent now, of that no more than is made into requests at a time; and when
-        there is more."""
-        ready: list[Waiting] = []
-        next_s, values = math.inf, 0
-        self._kept = 0
-        for one in self._read():
-            self._kept += len(one.left)
-            wait_s = max((one.due_ms + 1 - now_ms) / 1000, one.not_before - now)
-            if one.due_ms > now_ms or one.not_before > now:
-                next_s = min(next_s, wait_s)
-            elif values < MOST_PLANNED:
-                ready.append(one)
-                values += len(one.left)
-        return ready, next_s
+    def _choose(self, target: Target, before_ms: float) -> tuple[list[Planned], float]:
+        """The requests of a round: the full ones, and those due by then; and if there are none, how
+        soon there is one."""
+        chosen: list[Planned] = []
+        linger_ms = math.inf
+        for one in plan(self._held.ready(), target.limits, can_soft=target.can_soft):
+            if len(chosen) == MOST_IN_ROUND:
+                break
+            if one.is_full or one.due_ms <= before_ms:
+                chosen.append(one)
+            else:
+                linger_ms = min(linger_ms, one.due_ms + 1 - before_ms)
+        return chosen, linger_ms / 1000
 
-    def _read(self) -> Iterator[Waiting]:
-        """The oldest first."""
-        return chain(self._adrift, self._waiting.values())
+    def _now(self) -> tuple[float, int]:
+        """By the loop, and by Redis's clock."""
+        now = self._loop.time()
+        return now, int((now + self._ahead_s) * 1000)
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._round = None
@@ -264,9 +253,7 @@ class TargetDrain:
         if self._is_failing and sent.served:
             self._is_failing = False
             log.info("CDN target serves again", target=self._name)
-        for one in self._read():
-            if not one.not_before:  # it failed only while the target served nothing
-                one.forgive()
+        self._held.forgive()
         if self._failures:
             self._failures = 0
             await self._note((), 0, "")
@@ -275,8 +262,8 @@ class TargetDrain:
         """They go apart from the others, the later, the more often."""
         now = self._loop.time()
         for one, values in _largest(planned).items():
-            one.failed_among(values)
-            one.not_before = now + _backoff_s(one.failures)
+            self._held.failed(one, values)
+            self._held.set_aside(one, now + _backoff_s(one.failures))
 
     async def _failed(self, sent: Sent) -> None:
         """What failed waits: the longer, the more often. If the target served others meanwhile
@@ -291,7 +278,7 @@ class TargetDrain:
         if not self._is_failing:
             self._is_failing = True
             log.warning("purges wait: the CDN target fails", target=self._name, answer=answer)
-        too_late_ms = int((now + self._ahead_s) * 1000) - GIVE_UP_MS
+        too_late_ms = self._now()[1] - GIVE_UP_MS
         tried = {one: values for one, values in _largest(sent.failed).items() if one.left}
         for one, values in tried.items():
             if one.asked_ms <= too_late_ms:
@@ -299,9 +286,9 @@ class TargetDrain:
                 one.refusal = f"given up after a day: {answer}"
             else:
                 # That a server is away is no fault of what was asked.
-                one.failed_among(0 if sent.failure.in_part else values)
+                self._held.failed(one, 0 if sent.failure.in_part else values)
                 if sent.served and not retry_after_s:
-                    one.not_before = now + _backoff_s(one.failures)
+                    self._held.set_aside(one, now + _backoff_s(one.failures))
         await self._note([one.purge_id for one in tried if one.left], pause_s, answer)
         await self._settle_entries(tried)
 
@@ -311,7 +298,9 @@ class TargetDrain:
         for first in range(0, max(1, len(ids)), SETTLE_AT_ONCE):
             part = ids[first : first + SETTLE_AT_ONCE]
             pause_ms = math.ceil(pause_s * 1000)
-            request = scripts.note_attempt(self._name, part, self._failures, pause_ms, answer)
+            request = scripts.note_attempt(
+                self._name, part, self._failures, pause_ms, answer, self._config
+            )
             await self._store.call_each([request], self._soon())  # if it can't be, it is not noted
 
     async def _settle_of(self, planned: Planned) -> None:
@@ -321,10 +310,12 @@ class TargetDrain:
         for one in entries:
             if one.left:
                 continue
-            if one in self._adrift:
-                del self._adrift[one]
+            is_adrift = one in self._held.adrift
+            if not self._held.drop(one):
+                continue
+            if is_adrift:
                 self._tell_failed([one] if one.refusal else [])
-            elif self._waiting.pop(one.entry_id, None) is not None:
+            else:
                 self._over[one.entry_id] = one
         with suppress(ServiceError):  # they stay, and come first at the next look
             await self._settle_over()
@@ -332,7 +323,7 @@ class TargetDrain:
     async def _settle_over(self) -> None:
         """Raises the StoreErrors."""
         while self._over:
-            part = [self._over.pop(one) for one in list(self._over)[:SETTLE_AT_ONCE]]
+            part = [self._over.pop(one) for one in list(islice(self._over, SETTLE_AT_ONCE))]
             try:
                 [reply] = await self._store.call(scripts.settle(self._name, part), self._soon())
             except BaseException:
@@ -355,33 +346,11 @@ class TargetDrain:
         return self._loop.time() + self._store.timeout_s
 
 
-def _planned(ready: Sequence[Waiting], target: Target) -> list[Planned]:
-    """What failed goes behind what did not, and apart from it, with half as many others each time:
-    so what fails by itself holds up nothing else for long."""
-    whole = target.limits
-    by_most: dict[int, list[Waiting]] = {}
-    for one in ready:
-        by_most.setdefault(one.most, []).append(one)
-    planned = []
-    for most in sorted(by_most, key=lambda most: (most > 0, -most)):
-        limits = (
-            whole
-            if not most
-            else replace(
-                whole,
-                tags_per_request=min(most, whole.tags_per_request),
-                urls_per_request=min(most, whole.urls_per_request),
-            )
-        )
-        planned += plan(by_most[most], limits, can_soft=target.can_soft)
-    return planned
-
-
 def _largest(planned: Iterable[Planned]) -> dict[Waiting, int]:
-    """Whose these are, and how many values the largest of its requests has."""
+    """Who asked for these, and how many values the largest of its requests has."""
     sizes: dict[Waiting, int] = {}
     for request in planned:
-        for one in request.entries:
+        for one in request.asked_by:
             sizes[one] = max(sizes.get(one, 0), request.size)
     return sizes
 

@@ -74,8 +74,8 @@ class CdnEngine:
         await self._subscription.stop()
 
     async def purge(self, purge: Purge, deadline: float) -> Purged:
-        """Writes it down. One round trip. Raises CdnTargetUnknown, and InvalidFields for
-        `request_id` if that was another purge's."""
+        """Writes it down. One round trip. Raises CdnTargetUnknown, PurgeBacklogFull, and
+        InvalidFields for `request_id` if that was another purge's."""
         names = self._targets.names()
         chosen = (purge.target,) if purge.target else tuple(names)
         if not chosen or purge.target not in ("", *names):
@@ -86,14 +86,20 @@ class CdnEngine:
             values = [Value(Kind.TAG, one) for one in dict.fromkeys(purge.tags)]
             values += [Value(Kind.URL, one) for one in dict.fromkeys(purge.urls)]
         return await self._outbox.append(
-            chosen, values, deadline, soft=purge.soft, request_id=purge.request_id
+            chosen,
+            values,
+            deadline,
+            soft=purge.soft,
+            partial=self._partial(chosen),
+            request_id=purge.request_id,
+            asked=purge.target,
         )
 
     async def purge_keys(
         self, space: Namespace, named: Sequence[str], deadline: float, *, soft: bool = False
     ) -> str:
         """What the targets of a namespace keep of these keys; the id of the purge. One round
-        trip."""
+        trip. Raises PurgeBacklogFull."""
         cdn = space.config.cdn
         assert cdn is not None
         distinct = dict.fromkeys(named)
@@ -134,9 +140,23 @@ class CdnEngine:
         delay = cdn.delay if near is None else max(cdn.delay, near.max_staleness)
         delay_ms = math.ceil(delay.total_seconds() * 1000)
         purged = await self._outbox.append(
-            cdn.targets, values, deadline, soft=soft, delay_ms=delay_ms
+            cdn.targets,
+            values,
+            deadline,
+            soft=soft,
+            partial=self._partial(cdn.targets),
+            delay_ms=delay_ms,
         )
         return purged.purge_id
+
+    def _partial(self, names: Sequence[str]) -> list[str]:
+        """Those that can't purge everything. One that a reload has taken away is not among them."""
+        known = self._targets.names()
+        return [
+            one
+            for one in names
+            if one in known and Kind.EVERYTHING not in self._targets.of(one).kinds
+        ]
 
     def _wake(self, names: Sequence[str]) -> None:
         for name in names:

@@ -17,10 +17,11 @@ def queue(target: str) -> bytes:
 
 
 def state(target: str) -> bytes:
-    """`{cdn}t:TARGET`, a hash: `failures` of the target in a row, what it last said then (`answer`)
-    and `until` when it is left alone (Unix ms); `latest`, when the last that had to wait is due;
-    and up to which id of the queue a purge of everything came in the place of the rest, `done` or
-    `failed`, with the time and the answer. Never expires."""
+    """`{cdn}t:TARGET`, a hash: `weight` of all that waits; `failures` of the target in a row, what
+    it last said then (`answer`), `until` when it is left alone (Unix ms) and how it was configured
+    then (`config`, a fingerprint); `latest`, when the last that had to wait is due; and up to which
+    id of the queue a purge of everything came in the place of the rest, `done` or `failed`, with
+    the time and the answer. Never expires."""
     return b"%bt:%b" % (TAG, target.encode())
 
 

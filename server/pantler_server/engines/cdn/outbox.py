@@ -2,9 +2,9 @@
 them."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from pantler_server.core.errors import PurgeUnknown
+from pantler_server.core.errors import PurgeBacklogFull, PurgeUnknown
 from pantler_server.engines.cdn import scripts
 from pantler_server.engines.cdn.batching import Value
 from pantler_server.engines.cdn.purge_model import Purged, PurgeStatus
@@ -31,12 +31,15 @@ class Outbox:
         deadline: float,
         *,
         soft: bool,
+        partial: Collection[str] = (),
         delay_ms: int = 0,
         request_id: str = "",
+        asked: str = "",
     ) -> Purged:
         """Once it returns, the values will be purged at these targets, whatever happens; nobody
-        sends them before the delay is over. One round trip. Raises InvalidFields for `request_id`
-        if it had another purge."""
+        sends them before the delay is over. `partial` are the targets that can't purge everything,
+        `asked` is what a repeat says of the targets. One round trip. Raises InvalidFields for
+        `request_id` if it had another purge, and PurgeBacklogFull."""
         parts = scripts.parts_of(values)
         request = scripts.append(
             secrets.token_urlsafe(ID_BYTES),
@@ -44,12 +47,17 @@ class Outbox:
             parts,
             delay_ms=delay_ms,
             soft=soft,
+            partial=partial,
             request_id=request_id,
-            fingerprint=answers.fingerprint(*targets, "", "soft" if soft else "", *parts),
+            fingerprint=answers.fingerprint(
+                asked, "soft" if soft else "", *(part.text for part in parts)
+            ),
         )
         [reply] = await self._store.call(request, deadline)
         if reply[0] == scripts.REUSED:
             raise answers.reused()
+        if reply[0] == scripts.FULL:
+            raise PurgeBacklogFull(reply[1].decode())
         purge_id, duplicate, unowned = reply
         if unowned:
             self._unowned([name.decode() for name in unowned])

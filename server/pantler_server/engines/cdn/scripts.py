@@ -2,7 +2,8 @@
 file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from pantler_server.cdns.target import Kind
@@ -19,12 +20,14 @@ OWN_MS = 5_000
 """For how long a target stays with an owner that has died."""
 KEEP_MS = 86_400_000
 """For how long a receipt is kept after its last change, as cdn.proto says."""
-MOST_WAITING = 100_000
-"""Parts that may wait for a target: some 20 MB, and for most vendors some ten minutes of requests.
-Instead of more there is one purge of everything."""
+FULL = 3
+"""… if too much waits for a target that can't purge everything; its name follows."""
+MOST_WEIGHT = 16 << 20
+"""Of what waits for a target: TODO. Instead of more there is one purge of everything."""
+VALUE_WEIGHT = 64  # beside its text: about what a worker needs to tell it from others
 VALUES_IN_PART = 500
 BYTES_IN_PART = 64 << 10  # about: how finely a page is cut
-PAGE_BYTES = 256 << 10  # of what waits that is read at once: some two ms of Redis
+PAGE_WEIGHT = 64 << 10  # of what waits that is read at once: some two ms of Redis
 SETTLE_AT_ONCE = 200  # entries in one script, about a millisecond of Redis
 
 _APPEND = Script.load(__package__, "append.lua")
@@ -37,10 +40,17 @@ _SLOT = Store.slot_of(keys.TAG)
 _LETTERS = {Kind.TAG: "t", Kind.URL: "u", Kind.EVERYTHING: "e"}
 
 
-def parts_of(values: Sequence[Value]) -> list[bytes]:
-    """What is to be purged, as the queues have it: JSON, in parts of a bounded size, each with the
-    kinds of all (`k`) where there are several of both. A purge of everything is one part."""
-    parts: list[bytes] = []
+class Part(NamedTuple):
+    """A purge, or a part of a large one, as the queues have it."""
+
+    text: bytes
+    """JSON: the values by kind, and the kinds of all of the purge (`k`) where there are more."""
+    weight: int
+
+
+def parts_of(values: Sequence[Value]) -> list[Part]:
+    """What is to be purged, in parts of a bounded size. A purge of everything is one part."""
+    parts: list[Part] = []
     kinds = "".join(dict.fromkeys(_LETTERS[kind] for kind, _ in values))
     part: dict[str, list[str]] = {}
     count = size = 0
@@ -48,25 +58,27 @@ def parts_of(values: Sequence[Value]) -> list[bytes]:
         if kind is Kind.EVERYTHING:
             return [EVERYTHING]
         if count and (count == VALUES_IN_PART or size + len(text) > BYTES_IN_PART):
-            parts.append(_part(part, kinds))
+            parts.append(_part(part, kinds, count))
             part, count, size = {}, 0, 0
         part.setdefault(_LETTERS[kind], []).append(text)
         count, size = count + 1, size + len(text)
-    return [*parts, _part(part, kinds)]
+    return [*parts, _part(part, kinds, count)]
 
 
 def append(
     purge_id: str,
     targets: Sequence[str],
-    parts: Sequence[bytes],
+    parts: Sequence[Part],
     *,
     delay_ms: int,
     soft: bool,
-    most: int = MOST_WAITING,
+    partial: Collection[str] = (),
+    most: int = MOST_WEIGHT,
     request_id: str = "",
     fingerprint: bytes = b"",
 ) -> Request:
-    """The reply is as append.lua has it. An id is given to one call: so it may be repeated."""
+    """The reply is as append.lua has it; `partial` are the targets that can't purge everything. An
+    id is given to one call: so it may be repeated."""
     places: list[Argument] = [keys.receipt(purge_id)]
     for name in targets:
         places += (keys.queue(name), keys.state(name), keys.owner(name))
@@ -78,10 +90,12 @@ def append(
         delay_ms,
         b"1" if soft else b"",
         KEEP_MS,
-        EVERYTHING,
-        *targets,
-        *parts,
+        *EVERYTHING,
     ]
+    for name in targets:
+        arguments += (name, b"" if name in partial else b"1")
+    for part in parts:
+        arguments += part
     if request_id:
         places.append(keys.answer(request_id))
         arguments.append(fingerprint)
@@ -98,14 +112,16 @@ class Claim(NamedTuple):
     failures: int
     alone_ms: int
     """For how long the target is to be left alone."""
+    config: bytes
+    """The fingerprint of the configuration with which it failed; empty if it did not."""
     found: list[Waiting]
     more: bool
 
 
-def claim(target: str, channel: str, after: bytes, page_bytes: int = PAGE_BYTES) -> Request:
+def claim(target: str, channel: str, after: bytes) -> Request:
     """The reply goes to `claimed`."""
     places = (keys.owner(target), keys.queue(target), keys.state(target))
-    arguments = (channel, OWN_MS, after, page_bytes)
+    arguments = (channel, OWN_MS, after, PAGE_WEIGHT)
     return _CLAIM.request(_SLOT, places, arguments, target, repeatable=True)
 
 
@@ -113,9 +129,10 @@ def claimed(reply: Reply) -> Claim | int:
     """For how long another owns it (ms), if one does."""
     if not reply[0]:
         return max(0, int(reply[1]))
-    _, now_ms, waiting, oldest_ms, failures, alone_ms, found, more = reply
+    _, now_ms, waiting, oldest_ms, failures, alone_ms, config, found, more = reply
     entries = [_waiting(*one) for one in found]
-    return Claim(int(now_ms), waiting, int(oldest_ms), failures, alone_ms, entries, bool(more))
+    now, oldest = int(now_ms), int(oldest_ms)
+    return Claim(now, waiting, oldest, failures, alone_ms, config, entries, bool(more))
 
 
 def settle(target: str, over: Sequence[Waiting]) -> Request:
@@ -124,7 +141,7 @@ def settle(target: str, over: Sequence[Waiting]) -> Request:
     arguments: list[Argument] = [target, KEEP_MS]
     for one in over:
         places.append(keys.receipt(one.purge_id))
-        arguments += (one.entry_id, one.refusal, one.replaces)
+        arguments += (one.entry_id, one.refusal, one.replaces, one.weight)
     return _SETTLE.request(_SLOT, places, arguments, target, repeatable=True)
 
 
@@ -134,11 +151,16 @@ def failed_of(reply: Reply, over: Sequence[Waiting]) -> list[Waiting]:
 
 
 def note_attempt(
-    target: str, purge_ids: Sequence[str], failures: int, alone_ms: int, answer: str
+    target: str,
+    purge_ids: Sequence[str],
+    failures: int,
+    alone_ms: int,
+    answer: str,
+    config: bytes,
 ) -> Request:
     """Not repeated: it counts."""
     places = [keys.state(target), *map(keys.receipt, purge_ids)]
-    arguments = (target, KEEP_MS, failures, alone_ms, answer)
+    arguments = (target, KEEP_MS, failures, alone_ms, answer, config)
     return _NOTE_ATTEMPT.request(_SLOT, places, arguments, target)
 
 
@@ -215,21 +237,24 @@ def _waiting(entry_id: bytes, fields: Sequence[bytes]) -> Waiting:
         int(said[b"a"]),
         bool(said[b"s"]),
         dict.fromkeys(left),
-        frozenset(
-            kind
-            for kind, letter in _LETTERS.items()
-            if letter in values or letter in values.get("k", "")
-        ),
+        _kinds(values.get("k") or "".join(values)),
         said[b"c"],
+        int(said[b"w"]),
     )
 
 
-def _part(part: dict[str, list[str]], kinds: str) -> bytes:
-    return _json(part if len(part) == len(kinds) else {**part, "k": kinds})
+@cache  # so that all that waits shares a few
+def _kinds(letters: str) -> frozenset[Kind]:
+    return frozenset(kind for kind, letter in _LETTERS.items() if letter in letters)
+
+
+def _part(part: dict[str, list[str]], kinds: str, count: int) -> Part:
+    text = _json(part if len(part) == len(kinds) else {**part, "k": kinds})
+    return Part(text, len(text) + VALUE_WEIGHT * count)
 
 
 def _json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-EVERYTHING = _json({"e": 1})
+EVERYTHING = _part({_LETTERS[Kind.EVERYTHING]: []}, _LETTERS[Kind.EVERYTHING], 1)

@@ -3,7 +3,7 @@
 -- KEYS[3..] receipt of each entry (hash)
 -- ARGV[1] name of the target          ARGV[2] for how long to keep receipts (ms)
 -- ARGV[3..] for each entry: its id; why it failed, '' if it is done; up to which id it came in the place
---   of others, '' if it did not
+--   of others, '' if it did not; its weight
 -- returns the numbers in KEYS of the receipts that are over now and have failed, or are there no more
 -- clock: redis TIME                   expiry: KEYS[3..] ARGV[2] if they are there; the others none
 local call = redis.call
@@ -12,11 +12,12 @@ local DONE, FAILED = 2, 3
 
 local time = call('TIME')
 local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local failed = {}
+local failed, freed = {}, 0
 for n = 3, #KEYS do
-  local receipt, at = KEYS[n], 3 * (n - 2)
+  local receipt, at = KEYS[n], 4 * n - 9
   local id, why, upto = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if call('XDEL', queue, id) == 1 then  -- else that was settled before, or replaced by another
+    freed = freed + ARGV[at + 3]
     if upto ~= '' and why == '' then
       call('HSET', state, 'done', upto, 'done_ms', now_ms)
     elseif upto ~= '' then
@@ -43,5 +44,8 @@ for n = 3, #KEYS do
       failed[#failed + 1] = n
     end
   end
+end
+if freed > 0 and call('HINCRBY', state, 'weight', -freed) < 0 then  -- the sum was lost, say
+  call('HSET', state, 'weight', 0)
 end
 return failed
