@@ -13,7 +13,7 @@ from pantler_server.engines.cdn.purge_model import Purge, PurgeState
 from pantler_server.engines.cdn.scripts import KEEP_MS
 from pantler_server.store.store import Store
 
-from tests.cdns.targets import targets
+from tests.cdns.targets import settings, targets
 from tests.engines.purging import (
     a_name,
     ended,
@@ -114,6 +114,22 @@ async def test_a_request_id_is_of_one_purge(store: Store, other: dict[str, objec
     with pytest.raises(InvalidFields, match="request_id"):
         await engine.purge(Purge(name, **other, request_id=name), soon())  # type: ignore[arg-type]
     assert await queue_length(store, name) == 1
+
+
+async def test_a_repeat_for_all_targets_is_one_though_a_reload_has_added_a_target(
+    store: Store,
+) -> None:
+    one, other = a_name(), a_name()
+    opened = targets(**{one: FAR})
+    engine = CdnEngine(store, opened)
+    said = Purge("", tags=("a",), request_id=one)
+    first = await engine.purge(said, soon())
+    opened.apply(settings(**{one: FAR, other: FAR}))
+    again = await engine.purge(said, soon())
+    assert again.duplicate
+    assert again.purge_id == first.purge_id
+    with pytest.raises(InvalidFields, match="request_id"):  # nor is it that of a single target
+        await engine.purge(Purge(one, tags=("a",), request_id=one), soon())
 
 
 async def test_an_append_whose_reply_was_lost_is_repeated_without_harm(store: Store) -> None:

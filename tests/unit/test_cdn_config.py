@@ -21,6 +21,16 @@ def settings(target: dict[str, Any]) -> Settings:
     return Settings.model_validate({"cdn_targets": {"edge": target}})
 
 
+def test_two_configurations_of_a_target_are_told_apart() -> None:
+    tokens = [SECRET, SECRET, "another"]
+    found = [
+        settings({"fastly": {**FASTLY, "token": one}}).cdn_targets["edge"].fingerprint()
+        for one in tokens
+    ]
+    assert found[0] == found[1] != found[2]
+    assert all(len(one) == 16 for one in found)
+
+
 @pytest.mark.parametrize(
     "target",
     [

@@ -348,12 +348,14 @@ class CdnTargetUnknown(ServiceError):
 class PurgeBacklogFull(ServiceError):
     """As much waits for a CDN target as may, and it can't purge everything in the place of that. No
     purge was written down, for no target; an invalidation is in force all the same. The caller
-    repeats the call later; the operator looks why the target does not keep up."""
+    repeats the call later; the operator looks why the target does not keep up. `but` says what was
+    done before."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, but: str = "") -> None:
         super().__init__(
-            f"the purge was not written down: as much waits for CDN target {target!r} as may, and "
-            "it can't purge everything instead; repeat the call later, or give it `http.all_url`",
+            f"{but}the purge was not written down: as much waits for CDN target {target!r} as may, "
+            "and it can't purge everything instead; repeat the call later, or give the target its "
+            "`http.all_url`",
             target=target,
         )
 

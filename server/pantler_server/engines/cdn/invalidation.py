@@ -16,6 +16,7 @@ from pantler_server.core.errors import (
     NotReplicated,
     OriginOutcomeUnknown,
     OutcomeUnknown,
+    PurgeBacklogFull,
     ServiceError,
     StoreOutOfMemory,
     StoreUnavailable,
@@ -84,8 +85,8 @@ class Deletion(Protocol):
 
 class PurgedInvalidation:
     """As the ports have them, with the id of the purge; it is empty where the namespace has no CDN.
-    All raise what the ports raise, and the StoreErrors: then the caller repeats the call, also
-    where all but the purge was done."""
+    All raise what the ports raise, PurgeBacklogFull and the StoreErrors: then the caller repeats
+    the call, also where all but the purge was done."""
 
     def __init__(self, invalidation: Invalidation, deletion: Deletion, cdn: CdnEngine) -> None:
         self._invalidation = invalidation
@@ -228,5 +229,7 @@ async def _unless_lost(purge: Awaitable[str]) -> str:
         return await purge
     except StoreUnavailable as away:
         raise OutcomeUnknown(_UNPURGED, away.metadata["role"]) from away
+    except PurgeBacklogFull as full:
+        raise PurgeBacklogFull(full.metadata["target"], but="it is done, but ") from full
     except StoreOutOfMemory as full:
         raise StoreOutOfMemory(_UNPURGED, full.metadata["role"]) from full

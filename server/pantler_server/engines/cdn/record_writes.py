@@ -28,8 +28,8 @@ class RecordWrites(Protocol):
 
 
 class PurgedRecordWrites:
-    """As the port has them. Both raise what the port raises, and the StoreErrors: then the caller
-    repeats the call with its request id, also where all but the purge was done."""
+    """As the port has them. Both raise what the port raises, PurgeBacklogFull and the StoreErrors:
+    then the caller repeats the call with its request id, also where all but the purge was done."""
 
     def __init__(self, writes: RecordWrites, cdn: CdnEngine) -> None:
         self._writes = writes

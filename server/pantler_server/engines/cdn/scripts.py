@@ -23,11 +23,15 @@ KEEP_MS = 86_400_000
 FULL = 3
 """… if too much waits for a target that can't purge everything; its name follows."""
 MOST_WEIGHT = 16 << 20
-"""Of what waits for a target: TODO. Instead of more there is one purge of everything."""
-VALUE_WEIGHT = 64  # beside its text: about what a worker needs to tell it from others
+"""Of what waits for a target: some 147,000 purges of a tag of 40 characters, which take 17 MB of
+Redis and, measured, 130 MB of the worker that owns the target; in parts of 500 values they take
+31 MB of it. Instead of more there is one purge of everything."""
+VALUE_WEIGHT = 64  # of each value, beside the part's JSON
 VALUES_IN_PART = 500
 BYTES_IN_PART = 64 << 10  # about: how finely a page is cut
-PAGE_WEIGHT = 64 << 10  # of what waits that is read at once: some two ms of Redis
+PAGE_WEIGHT = (
+    64 << 10
+)  # of what waits that is read at once: up to five ms of Redis, if each is small
 SETTLE_AT_ONCE = 200  # entries in one script, about a millisecond of Redis
 
 _APPEND = Script.load(__package__, "append.lua")
