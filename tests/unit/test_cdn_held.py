@@ -128,12 +128,15 @@ def test_a_purge_of_everything_comes_first_and_does_all_that_is_due() -> None:
     assert ids([entry for entry in held.all() if entry.left]) == [-2]
 
 
-def test_a_purge_of_everything_that_failed_shows_whether_others_are_served() -> None:
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_purge_of_everything_that_failed_shows_whether_others_are_served(soft: bool) -> None:
     everything = waiting(-1, 0, ALL)
     everything.failed_among(1)
     entries = [*(waiting(n, 0) for n in range(100)), everything]
+    for one in entries:
+        one.soft = soft
     first, *others = plan(entries, ALONE, can_soft=True)
-    assert first.batch.everything
+    assert first.batch == Batch(everything=True, soft=soft)
     assert first.asked_by == [everything]
     assert [one.batch.tags for one in others] == [("t0",), ("t1",), ("t2",)]
 

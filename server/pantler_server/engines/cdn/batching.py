@@ -164,18 +164,18 @@ def plan(entries: Sequence[Waiting], limits: Limits, *, can_soft: bool) -> Itera
     those of what has not failed, and the rest; of these the oldest first. Values of a kind are in
     the order of `entries`."""
     everything = [one for one in entries if ALL in one.left]
-    hard = [one for one in everything if not (one.soft and can_soft)]
-    if hard:
-        yield _planned(Batch(everything=True), {ALL: everything}, entries)
-        rest = [one for one in entries if ALL not in one.left]
-        if any(one.failures for one in hard):
-            yield from islice(_by_failures(rest, limits, can_soft=can_soft), BESIDE)
+    if not everything:
+        yield from _by_failures(entries, limits, can_soft=can_soft)
         return
-    if everything:
-        covers = [one for one in entries if one.soft]
-        yield _planned(Batch(everything=True, soft=True), {ALL: everything}, covers)
-        entries = [one for one in entries if not one.soft]
-    yield from _by_failures(entries, limits, can_soft=can_soft)
+    soft = can_soft and all(one.soft for one in everything)
+    covers = [one for one in entries if one.soft] if soft else entries
+    yield _planned(Batch(everything=True, soft=soft), {ALL: everything}, covers)
+    if soft:
+        hard = [one for one in entries if not one.soft]
+        yield from _by_failures(hard, limits, can_soft=can_soft)
+    if any(one.failures for one in everything):
+        rest = [one for one in covers if ALL not in one.left]
+        yield from islice(_by_failures(rest, limits, can_soft=can_soft), BESIDE)
 
 
 def _by_failures(
