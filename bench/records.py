@@ -16,7 +16,7 @@ from pantler_server.core.config import EmbeddedRedis, Settings
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.record import Operation, Record
 from pantler_server.engines.cache.record.model import Put
-from pantler_server.origins.origin import Origin
+from pantler_server.origins.origin import Origin, RecordOutcome
 from pantler_server.store.embedded import EmbeddedValkey
 
 from bench.engine import OpenRecords, deadline, open_records
@@ -170,6 +170,6 @@ class _SlowOrigin:
         await self._table.wait()
         return await self._inner.load(key, until)
 
-    async def load_many(self, keys: Sequence[str], until: float) -> Mapping[str, Record]:
+    async def load_many(self, keys: Sequence[str], until: float) -> Mapping[str, RecordOutcome]:
         await self._table.wait()
         return await self._inner.load_many(keys, until)

@@ -8,7 +8,7 @@ from typing import Any
 from pantler_server.core import origin_config
 from pantler_server.core.errors import OriginUnavailable
 from pantler_server.core.record import Record
-from pantler_server.origins.origin import Batch, BeforeCommit
+from pantler_server.origins.origin import Batch, BeforeCommit, RecordOutcome
 from pantler_server.origins.sql import SqlOrigin
 from pantler_server.origins.sql_database import Databases
 
@@ -62,7 +62,7 @@ class People(SqlOrigin):
         self.loads += 1
         return await super().load(key, deadline)
 
-    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, Record]:
+    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, RecordOutcome]:
         self._reach()
         self.loads += 1
         return await super().load_many(keys, deadline)

@@ -17,7 +17,7 @@ from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.record.engine import RecordEngine
 from pantler_server.engines.cache.record.model import Found, Put, Written
 from pantler_server.engines.namespaces.engine import milliseconds
-from pantler_server.origins.origin import Origin, Stored, Write
+from pantler_server.origins.origin import Origin, RecordOutcome, Stored, Write
 from pantler_server.origins.sql import SqlOrigin
 from pantler_server.origins.sql_database import Databases
 from pantler_server.store.store import Store
@@ -93,7 +93,7 @@ class HeldOrigin:
         await self.after_load.pass_by(deadline)
         return record
 
-    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, Record]:
+    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, RecordOutcome]:
         self.queries.append(keys)
         await self.before_load.pass_by(deadline)
         if self.fails is not None:
@@ -151,6 +151,11 @@ class Records:
         """As somebody else writes the table."""
         with sqlite3.connect(self.file) as database:
             database.execute("REPLACE INTO users VALUES (?, ?, ?)", (key, name, age))
+
+    def spoil_row(self, key: str) -> None:
+        """As SQLite lets others write it: what is no text into a column of text."""
+        with sqlite3.connect(self.file) as database:
+            database.execute("UPDATE users SET name = x'ff' || randomblob(8) WHERE id = ?", (key,))
 
 
 @dataclass

@@ -165,6 +165,27 @@ async def test_a_batch_loads_all_that_is_missing_with_one_query(records: Records
     assert [one.source for one in again if isinstance(one, Found)] == [CACHE, CACHE]
 
 
+async def test_a_record_that_cannot_be_read_fails_alone_in_a_batch(
+    make_records: RecordsFactory,
+) -> None:
+    records = await make_records(stale_if_error=timedelta(seconds=60))
+    for key in ("1", "2", "3", "4"):
+        records.write_row(key, f"name {key}")
+    await records.get("4")
+    await expire(records, "4")
+    records.spoil_row("2")
+    records.spoil_row("4")
+    first, bad, third, kept, nobody = await records.get_many("1", "2", "3", "4", "5")
+    assert isinstance(bad, OriginUnavailable)
+    assert "can't be read: column name" in bad.message
+    assert [value(one)["id"] for one in (first, third)] == ["1", "3"]  # type: ignore[index]
+    assert isinstance(kept, Found)
+    assert kept.stale, "as if it were asked for alone"
+    assert value(nobody) is None
+    assert isinstance(third, Found)
+    assert third.version > 0, "it is stored"
+
+
 async def test_two_batches_share_their_loads(records: Records, others: Records) -> None:
     wanted = [str(number) for number in range(20)]
     for key in wanted:
@@ -305,6 +326,27 @@ async def test_entries_that_fall_due_together_are_refreshed_with_one_query(
     async with asyncio.timeout(5):
         while (await records.record("3"))["name"] != "new 3":  # type: ignore[index]
             await asyncio.sleep(0.001)
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_other_from_its_refresh(
+    make_records: RecordsFactory, store: Store
+) -> None:
+    records = await make_records(ttl=timedelta(seconds=60), refresh_ratio=0)  # due at once
+    for key in ("1", "2", "3"):
+        records.write_row(key, f"old {key}")
+    await records.get_many("1", "2", "3")
+    for key in ("1", "2", "3"):
+        records.write_row(key, f"new {key}")
+    records.spoil_row("2")
+    await records.get_many("1", "2", "3")
+    await refreshes_have_ended(records)
+    assert records.origin.queries == [["1", "2", "3"]] * 2
+    names = [value(one)["name"] for one in await records.get_many("1", "2", "3")]  # type: ignore[index]
+    assert names == ["new 1", "old 2", "new 3"]
+    for key in ("1", "2", "3"):
+        partition, place = cache_keys.place(records.space, key)
+        lease = cache_keys.lease(partition, place)
+        assert await store.call(read(partition.slot, key, ("EXISTS", lease)), soon()) == [0]
 
 
 @pytest.mark.parametrize("wanted", [["1"], None])

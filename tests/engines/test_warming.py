@@ -172,6 +172,14 @@ async def test_a_token_goes_on_where_a_warming_was(
     assert len(set(asked(records)) | set(asked(others))) == there
 
 
+async def test_a_record_that_cannot_be_read_is_counted_and_passed_by(
+    records: Records, store: Store
+) -> None:
+    records.spoil_row(fill(records, 30)[3])
+    last = await to_end(warmer(records, store), records, Wanted(WarmSource.ALL, FAST))
+    assert (last.seen, last.loaded, last.failed, last.done) == (30, 29, 1, True)
+
+
 async def test_no_more_keys_are_looked_at_than_the_rate_allows(
     records: Records, store: Store
 ) -> None:

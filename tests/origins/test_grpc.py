@@ -23,6 +23,7 @@ from pantler_server.core.origin_config import OriginConfig
 from pantler_server.core.record import Operation
 from pantler_server.origins.grpc import Channels, GrpcOrigin
 from pantler_server.origins.origin import Batch, Refusal, Stored, Write
+from pantler_server.origins.struct import to_struct
 from structlog.testing import capture_logs
 
 from tests.servers.fault_proxy import FaultProxy
@@ -110,11 +111,6 @@ NONSENSE = [
     ("LoadBatch", b"\xff\xff", "answered what is no response"),
     (
         "LoadBatch",
-        origin_pb2.LoadBatchResponse(records={"ada": nan()}),
-        "answered with what is no record",
-    ),
-    (
-        "LoadBatch",
         origin_pb2.LoadBatchResponse(records={"stranger": Struct()}),
         "answered with records that it was not asked for",
     ),
@@ -130,6 +126,17 @@ async def test_nonsense_is_said_to_be_nonsense(
     with pytest.raises(OriginUnavailable) as failed:
         await (origin.load_many(["ada"], soon()) if many else origin.load("ada", soon()))
     assert failed.value.message == f"the origin of namespace 'users' {said}"
+
+
+async def test_what_is_no_record_fails_alone_in_a_batch(
+    service: OriginService, origin: GrpcOrigin
+) -> None:
+    records = {"ada": to_struct(ADA), "bad": nan()}
+    service.answers["LoadBatch"] = origin_pb2.LoadBatchResponse(records=records)
+    found = await origin.load_many(["ada", "bad", "nobody"], soon())
+    assert found == {"ada": ADA, "bad": found["bad"]}
+    assert isinstance(found["bad"], OriginUnavailable)
+    assert found["bad"].message.endswith("answered with what is no record")
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])

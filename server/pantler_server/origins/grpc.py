@@ -36,7 +36,7 @@ from pantler_server.core.errors import (
 )
 from pantler_server.core.origin_config import OriginConfig
 from pantler_server.core.record import Operation, Record
-from pantler_server.origins.origin import Batch, BeforeCommit, Refusal, Stored, Write
+from pantler_server.origins.origin import Batch, BeforeCommit, RecordOutcome, Refusal, Stored, Write
 from pantler_server.origins.struct import NotARecord, to_record, to_struct
 
 MAX_KEYS = 1000  # of one LoadBatch; the service is promised no more
@@ -232,9 +232,9 @@ class GrpcOrigin:
             return None
         return self._record(response.record)
 
-    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, Record]:
+    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, RecordOutcome]:
         """One call for each thousand keys, one after the other."""
-        found: dict[str, Record] = {}
+        found: dict[str, RecordOutcome] = {}
         for first in range(0, len(keys), MAX_KEYS):
             asked = keys[first : first + MAX_KEYS]
             request = origin_pb2.LoadBatchRequest(namespace=self._namespace, keys=asked)
@@ -242,7 +242,11 @@ class GrpcOrigin:
             if strangers := response.records.keys() - set(asked):
                 self._log("unasked keys", keys=sorted(strangers)[:3])
                 raise self._unavailable("answered with records that it was not asked for")
-            found |= {key: self._record(one) for key, one in response.records.items()}
+            for key, one in response.records.items():
+                try:
+                    found[key] = self._record(one)
+                except OriginUnavailable as error:
+                    found[key] = error
         return found
 
     async def store(self, write: Write, deadline: float) -> Stored:

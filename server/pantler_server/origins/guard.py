@@ -32,6 +32,7 @@ from pantler_server.origins.origin import (
     Origin,
     OriginHealth,
     OwnerSuperseded,
+    RecordOutcome,
     Stored,
     Write,
 )
@@ -166,7 +167,7 @@ class GuardedOrigin:
     async def load(self, key: str, deadline: float) -> Record | None:
         return await self._call("load", deadline, lambda at: self._inner.load(key, at))
 
-    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, Record]:
+    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, RecordOutcome]:
         return await self._call("load_many", deadline, lambda at: self._inner.load_many(keys, at))
 
     async def store(self, write: Write, deadline: float) -> Stored:

@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pantler_server.core.errors import OriginUnavailable
 from pantler_server.core.record import Operation, Record
+
+RecordOutcome = Record | OriginUnavailable
+"""A record of several, or why this one can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +129,9 @@ class Origin(Protocol):
     async def load(self, key: str, deadline: float) -> Record | None:
         """None if there is no such record."""
 
-    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, Record]:
-        """Those of the records that there are, with one query for all."""
+    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, RecordOutcome]:
+        """Those of the records that there are, with one query for all. One that can't be read
+        leaves the others as they are."""
 
     async def store(self, write: Write, deadline: float) -> Stored:
         """Does one write now. Raises RecordExists, RecordMissing and WriteRefused."""

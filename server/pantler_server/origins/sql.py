@@ -28,7 +28,7 @@ from pantler_server.core.errors import (
 )
 from pantler_server.core.record import Operation, Record
 from pantler_server.origins import sql_errors
-from pantler_server.origins.origin import Batch, BeforeCommit, Stored, Write
+from pantler_server.origins.origin import Batch, BeforeCommit, RecordOutcome, Stored, Write
 from pantler_server.origins.sql_batch import SKIPPED, BatchWriter, Logs, parameters, shape_of
 from pantler_server.origins.sql_calls import Calls, Use
 from pantler_server.origins.sql_database import Attempt, Database, Databases
@@ -116,7 +116,7 @@ class SqlOrigin:
         )
         return self._record(table, rows[0]) if rows else None
 
-    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, Record]:
+    async def load_many(self, keys: Sequence[str], deadline: float) -> Mapping[str, RecordOutcome]:
         table, statements = await self._ready(deadline)
         values = [value for key in keys if (value := table.find_key(key)) is not None]
         if not values:
@@ -125,18 +125,28 @@ class SqlOrigin:
             lambda connection: _rows(connection, statements.load_many, statements.keys(values)),
             deadline,
         )
-        return {
-            str(record[table.key.name]): record
-            for record in (self._record(table, row) for row in rows)
-        }
+        found: dict[str, RecordOutcome] = {}
+        for row in rows:
+            try:
+                key = table.key_of_row(row)
+            except Unreadable as exc:
+                raise self._unreadable(exc) from None  # it may be that of any key
+            try:
+                found[key] = table.record(row)
+            except Unreadable as exc:
+                found[key] = self._unreadable(exc)
+        return found
 
     def _record(self, table: SqlTable, row: Sequence[Any]) -> Record:
         try:
             return table.record(row)
         except Unreadable as exc:
-            raise OriginUnavailable(
-                f"a record of namespace {self._namespace!r} can't be read: {exc}", self._namespace
-            ) from None
+            raise self._unreadable(exc) from None
+
+    def _unreadable(self, why: Unreadable) -> OriginUnavailable:
+        return OriginUnavailable(
+            f"a record of namespace {self._namespace!r} can't be read: {why}", self._namespace
+        )
 
     async def store(self, write: Write, deadline: float) -> Stored:
         """One statement, which gives the row as it is then; on SQLite a transaction of its own."""

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from pantler_server.core import background
+from pantler_server.origins import sql_loaders
 
 log = structlog.get_logger(__name__)
 
@@ -268,6 +269,7 @@ def _sqlite_url(given: URL) -> URL:
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
+    connection.driver_connection.text_factory = sql_loaders.text_of_sqlite
     cursor = connection.cursor()
     for setting in ("journal_mode = WAL", f"busy_timeout = {SQLITE_BUSY_MS}", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {setting}")
@@ -276,6 +278,7 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
 
 def _set_up_postgres(connection: Any, record: Any) -> None:
     record.info.clear()  # what a connection before this one was set to
+    sql_loaders.set_up_postgres(connection.driver_connection)
     cursor = connection.cursor()
     cursor.execute(
         "SELECT set_config('TimeZone', 'UTC', false), set_config("

@@ -112,6 +112,10 @@ class SqlTable:
         """The key of a value of the key's column."""
         return str(self._wire(self.key, value))
 
+    def key_of_row(self, row: Sequence[Any]) -> str:
+        """That of a row of all `columns`, in their order. Raises Unreadable."""
+        return self.key_of(row[list(self.columns).index(self.key.name)])
+
     def check(self, key: str, operation: Operation, fields: Record) -> Record:
         """As `Origin.check`."""
         self.check_key(key)
@@ -186,7 +190,7 @@ class SqlTable:
             return None
         try:
             return one.converter.to_wire(value)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise Unreadable(
                 f"column {one.name} holds what is not of its type, or nests too deeply"
             ) from None

@@ -332,6 +332,8 @@ class Documents:
     def to_wire(self, value: Any) -> Any:
         if self.as_text and isinstance(value, str | bytes):
             value = json.loads(value)
+        elif isinstance(value, bytes):
+            raise ValueError("is not JSON that can be read")
         return _with_doubles(value)
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from pantler_server.core import background, canonical_json
 from pantler_server.core.errors import OriginUnavailable, ServiceError
 from pantler_server.core.namespace import Namespace
-from pantler_server.core.record import Record
 from pantler_server.engines.cache import fill_token
 from pantler_server.engines.cache import keys as cache_keys
 from pantler_server.engines.cache.engine import CacheEngine
@@ -23,7 +22,7 @@ from pantler_server.engines.cache.keys import group
 from pantler_server.engines.cache.model import Lease, NewEntry, SetOutcome, SetResult
 from pantler_server.engines.cache.record import keys
 from pantler_server.engines.cache.record.model import Found, Source
-from pantler_server.origins.origin import Origin
+from pantler_server.origins.origin import Origin, RecordOutcome
 from pantler_server.store.link import Reply
 from pantler_server.store.request import read
 from pantler_server.store.store import Store
@@ -83,8 +82,8 @@ class Loader:
     async def load_many(
         self, space: Namespace, origin: Origin, mine: Sequence[Mine]
     ) -> Mapping[str, Outcome]:
-        """Keys, each once, with one query for all. What keeps the origin from answering stands in
-        the place of each."""
+        """Keys, each once, with one query for all. What keeps the origin from answering, for all of
+        them or for some, stands in the place of each."""
         task = asyncio.create_task(self._load(space, origin, mine), name="load records")
         background.keep(self._tasks, task)
         return await asyncio.shield(task)
@@ -103,14 +102,17 @@ class Loader:
         try:
             async with turns.turn:
                 turns.next = None  # what is written from now on may be missing in what this loads
-                return (await self._values(space, origin, [key]))[key]
+                found = (await self._values(space, origin, [key]))[key]
+            if isinstance(found, ServiceError):
+                raise found
+            return found
         finally:
             if turns.next is None:
                 self._turns.pop((space.name, key), None)
 
     async def load_many_uncached(
         self, space: Namespace, origin: Origin, wanted: Sequence[str]
-    ) -> Mapping[str, Outcome]:
+    ) -> dict[str, Outcome]:
         """As `load_many`, of keys whose leases Redis could not give."""
         try:
             return await self._values(space, origin, wanted)
@@ -129,25 +131,31 @@ class Loader:
     async def _load(
         self, space: Namespace, origin: Origin, mine: Sequence[Mine]
     ) -> Mapping[str, Outcome]:
-        try:
-            values = await self._values(space, origin, [one.key for one in mine])
-        except ServiceError as error:
-            await self._give_up(space, mine)
-            return {one.key: error for one in mine}
+        outcomes = await self.load_many_uncached(space, origin, [one.key for one in mine])
         limit = space.config.max_value_bytes
-        fills = [one for one in mine if len(values[one.key].value) <= limit]
-        new = [self._entry(space, one, values[one.key].value) for one in fills]
-        results = await self._cache.set_many(space, new, self._deadline())
-        found: dict[str, Outcome] = {**values}
-        unfilled = [one for one in mine if len(values[one.key].value) > limit]
-        for one, result in zip(fills, results, strict=True):
+        failed: list[Mine] = []
+        fills: list[tuple[Mine, Found]] = []
+        unfilled: list[Mine] = []
+        for one in mine:
+            found = outcomes[one.key]
+            if isinstance(found, ServiceError):
+                failed.append(one)
+            elif len(found.value) <= limit:
+                fills.append((one, found))
+            else:
+                unfilled.append(one)
+        if failed:
+            await self._give_up(space, failed)
+        new = [self._entry(space, one, found.value) for one, found in fills]
+        results = await self._cache.set_many(space, new, self._deadline()) if new else []
+        for (one, found), result in zip(fills, results, strict=True):
             if isinstance(result, ServiceError):  # Redis is full, say
                 unfilled.append(one)
             else:
-                found[one.key] = _cached_as(values[one.key], one.token, result)
+                outcomes[one.key] = _cached_as(found, one.token, result)
         for one in unfilled:  # who waits need not wait for the end of the lease
             await self._release(space, one, failed=False)
-        return found
+        return outcomes
 
     def _entry(self, space: Namespace, one: Mine, value: bytes) -> NewEntry:
         ttl_ms = self._hot.ttl_ms(space, one.key) if value else negative_ttl_ms(space)
@@ -155,23 +163,29 @@ class Loader:
 
     async def _values(
         self, space: Namespace, origin: Origin, wanted: Sequence[str]
-    ) -> dict[str, Found]:
-        """The records of keys. What waits for the origin comes first, whatever writes do now: the
-        configuration may have changed, or be another yet for other workers. The origin is asked
-        after that was looked for, so it has what no longer waited."""
+    ) -> dict[str, Outcome]:
+        """The records of keys, an error for each that the origin can't read. What waits for the
+        origin comes first, whatever writes do now: the configuration may have changed, or be
+        another yet for other workers. The origin is asked after that was looked for, so it has what
+        no longer waited. Raises what keeps it, or Redis, from answering at all."""
         deadline = self._loop.time() + load_s(space)
         waiting = await self.pending(space, wanted, deadline)
-        values = {key: Found(value, Source.CACHE) for key, value in waiting.items()}
+        values: dict[str, Outcome] = {
+            key: Found(value, Source.CACHE) for key, value in waiting.items()
+        }
         missing = [key for key in wanted if key not in values]
-        records: Mapping[str, Record] = {}
+        records: Mapping[str, RecordOutcome | None] = {}
         if len(missing) == 1:
-            record = await origin.load(missing[0], deadline)
-            records = {} if record is None else {missing[0]: record}
+            records = {missing[0]: await origin.load(missing[0], deadline)}
         elif missing:
             records = await origin.load_many(missing, deadline)
         for key in missing:
-            value = canonical_json.encode(records[key]) if key in records else b""
-            values[key] = Found(value, Source.ORIGIN)
+            record = records.get(key)
+            if isinstance(record, ServiceError):
+                values[key] = record
+            else:
+                value = b"" if record is None else canonical_json.encode(record)
+                values[key] = Found(value, Source.ORIGIN)
         return values
 
     async def pending(
