@@ -18,8 +18,10 @@ from pantler_server.engines.cdn import metrics
 from pantler_server.engines.cdn.batching import Planned
 
 AT_ONCE = 4  # requests under way: a vendor takes some 100 ms for one
-MOST_PARTS = 64  # requests that a refused one may cost at a time: finds four bad values among 256
-PROBES = 4  # values that are asked for alone where neither half is taken
+MOST_PARTS = 72  # requests that a refused one may cost at a time: finds four bad values among 256
+# Values that are asked for alone where neither half is taken. If all of them are refused the others
+# are given up unasked: where half of them are good that befalls one request in 2**12.
+PROBES = 12
 LONGEST_S = 600.0  # of a request; targets time out long before that
 MAX_ANSWER = 300  # characters of an answer that are kept
 
@@ -136,12 +138,17 @@ class Sender:
                 sent.unfound.append(part)
                 continue
             following = [(half, again) for half in halves if (again := await ask(half))]
-            if part is refused and not taken and is_new:
-                for one in part.some_alone(PROBES):
+            if part is refused and not taken and is_new and halves[0].size > 1:
+                probes = part.some_alone(PROBES)
+                refusals = 0
+                for one in probes:
                     if again := await ask(one):
                         one.refused(again)
-                if not taken:
+                        refusals += 1
+                if refusals == len(probes):
                     part.refused(answer)
+                    return
+                if len(probes) == part.size:
                     return
             left.extend(following)
 
