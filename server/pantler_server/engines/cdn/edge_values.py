@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pantler_server.cdns.open import Targets
 from pantler_server.cdns.target import EdgeStore, EdgeValue, TargetFailed, TargetRefused
 from pantler_server.core.errors import CdnRefused, CdnUnavailable
+from pantler_server.engines.cdn.targets import Targets
 
 
 class EdgeValueEngine:

@@ -8,9 +8,9 @@ import asyncio
 import math
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from functools import partial
 
-from pantler_server.cdns.target import Kind, Target
+from pantler_server.cdns.target import Kind
 from pantler_server.core import background
 from pantler_server.core.errors import CdnTargetUnknown
 from pantler_server.core.namespace import Namespace
@@ -19,18 +19,10 @@ from pantler_server.engines.cdn.drain import TargetDrain
 from pantler_server.engines.cdn.outbox import Outbox
 from pantler_server.engines.cdn.purge_model import Purge, Purged, PurgeStatus
 from pantler_server.engines.cdn.tag import key_tag, namespace_tag, wire_tag
+from pantler_server.engines.cdn.targets import Targets
 from pantler_server.engines.cdn.url import entry_url
 from pantler_server.store.store import Store
 from pantler_server.store.subscription import channel_subscription
-
-
-class Targets(Protocol):
-    """The port to the targets of the configuration."""
-
-    def names(self) -> Sequence[str]: ...
-
-    def of(self, name: str) -> Target:
-        """Raises CdnTargetUnknown."""
 
 
 class CdnEngine:
@@ -47,7 +39,8 @@ class CdnEngine:
         )
         self._is_subscribed = False
         self._drains: dict[str, TargetDrain] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._stops = False
 
     def start(self) -> None:
         self.apply()
@@ -58,19 +51,28 @@ class CdnEngine:
         if names and not self._is_subscribed:
             self._is_subscribed = True
             self._subscription.start()
-        for name in names:
-            if name not in self._drains:
-                self._drains[name] = TargetDrain(self._store, self._channel, name, self._targets.of)
-                self._drains[name].start()
         for name in self._drains.keys() - set(names):
             drain = self._drains.pop(name)
-            task = background.start(drain.stop(), f"leaving {name}")
-            background.keep(self._leaving, task)
+            self._leaving[name] = background.start(drain.stop(), f"leaving {name}")
+            self._leaving[name].add_done_callback(partial(self._left, name))
+        for name in names:
+            # One that leaves gives the target back under the name of this worker, so the next one
+            # begins after it.
+            if name not in self._drains and name not in self._leaving:
+                self._drains[name] = TargetDrain(self._store, self._channel, name, self._targets.of)
+                self._drains[name].start()
+
+    def _left(self, name: str, _: asyncio.Task[None]) -> None:
+        del self._leaving[name]
+        if not self._stops:
+            self.apply()
 
     async def stop(self, deadline: float = -math.inf) -> None:
         """Requests under way may end until then. What waits is for other workers, or for the next
         start."""
-        await asyncio.gather(*self._leaving, *(one.stop(deadline) for one in self._drains.values()))
+        self._stops = True
+        drains = (one.stop(deadline) for one in self._drains.values())
+        await asyncio.gather(*self._leaving.values(), *drains)
         await self._subscription.stop()
 
     async def purge(self, purge: Purge, deadline: float) -> Purged:
