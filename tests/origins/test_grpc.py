@@ -23,7 +23,7 @@ from pantler_server.core.origin_config import OriginConfig
 from pantler_server.core.record import Operation
 from pantler_server.origins.grpc import Channels, GrpcOrigin
 from pantler_server.origins.origin import Batch, Refusal, Stored, Write
-from pantler_server.origins.struct import to_struct
+from pantler_server.record_struct import to_struct
 from structlog.testing import capture_logs
 
 from tests.servers.fault_proxy import FaultProxy

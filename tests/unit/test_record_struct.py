@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from hypothesis import given
 from hypothesis import strategies as st
+from pantler_server import record_struct
 from pantler_server.core import canonical_json
 from pantler_server.core.record import MAX_DEPTH
-from pantler_server.origins import struct as record_struct
 from pantler_server.servicers.convert_record import JSON_GROWTH
 
 VALUES = st.recursive(
@@ -69,3 +69,19 @@ def test_a_long_path_is_cut() -> None:
     struct.fields["x" * 500].SetInParent()
     [path] = read(struct)[1]
     assert len(path) == 200
+
+
+@given(RECORDS)
+def test_a_record_comes_back_from_a_message_as_it_went(record: dict[str, Any]) -> None:
+    message = Struct.FromString(record_struct.to_struct(record).SerializeToString())
+    back = record_struct.to_record(message)
+    assert canonical_json.encode(back) == canonical_json.encode(canonical_json.normal(record))
+
+
+@pytest.mark.parametrize("wrong", [Value(number_value=float("nan")), Value()])
+def test_a_message_that_is_no_record_is_refused(wrong: Value) -> None:
+    message = Struct()
+    message.fields["a"].struct_value.fields["b"].CopyFrom(wrong)
+    with pytest.raises(record_struct.NotARecord) as found:
+        record_struct.to_record(message)
+    assert found.value.path == "record.a.b"

@@ -37,7 +37,7 @@ from pantler_server.core.errors import (
 from pantler_server.core.origin_config import OriginConfig
 from pantler_server.core.record import Operation, Record
 from pantler_server.origins.origin import Batch, BeforeCommit, RecordOutcome, Refusal, Stored, Write
-from pantler_server.origins.struct import NotARecord, to_record, to_struct
+from pantler_server.record_struct import NotARecord, to_record, to_struct
 
 MAX_KEYS = 1000  # of one LoadBatch; the service is promised no more
 MAX_REASON_CHARACTERS = 200  # of the service's own words on a refusal, which end up in trailers

@@ -6,12 +6,12 @@ from math import isfinite
 from google.protobuf.duration_pb2 import Duration
 from pantler.v1 import cdn_pb2
 
+from pantler_server import record_struct
 from pantler_server.cdns.target import EdgeValue
 from pantler_server.core import canonical_json
 from pantler_server.core.cdn_config import TEN_YEARS
 from pantler_server.core.errors import FieldViolation
 from pantler_server.core.record import MAX_DEPTH
-from pantler_server.origins import struct
 from pantler_server.servicers import validate
 
 MAX_TARGET_BYTES = 128
@@ -48,7 +48,7 @@ def get_response(found: EdgeValue | None) -> cdn_pb2.GetEdgeValueResponse:
     if found.expires_s is not None:
         response.value.expire_time.FromSeconds(found.expires_s)
     if found.metadata is not None and _can_be_told(found.metadata, MAX_DEPTH):
-        struct.fill(response.value.metadata, canonical_json.normal(found.metadata))
+        record_struct.fill(response.value.metadata, canonical_json.normal(found.metadata))
     return response
 
 
@@ -73,7 +73,7 @@ def _metadata(
     request: cdn_pb2.PutEdgeValueRequest, violations: validate.Violations
 ) -> dict[str, object]:
     before = len(violations)
-    metadata: dict[str, object] = struct.read(request.metadata, "metadata", violations)
+    metadata: dict[str, object] = record_struct.read(request.metadata, "metadata", violations)
     if len(violations) == before:
         size = len(canonical_json.encode(metadata))
         if size > MAX_METADATA_BYTES:

@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from pantler.v1 import cache_pb2, record_pb2
 
+from pantler_server import record_struct
 from pantler_server.core import canonical_json
 from pantler_server.core.errors import (
     MAX_VIOLATIONS,
@@ -32,7 +33,6 @@ from pantler_server.engines.cache.record.model import (
     WriteBacklog,
     Written,
 )
-from pantler_server.origins import struct as record_struct
 from pantler_server.servicers import validate
 from pantler_server.servicers.convert import timestamp
 from pantler_server.servicers.status import status_of
