@@ -1,5 +1,6 @@
 """What holds for the code as a whole."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ FUNCTIONS = sorted(  # parts of scripts; the store's are for those of several en
         *ENGINES.parent.glob("store/functions/*.lua"),
     }
 )
+SERVER_OF_HTTP = {"web", "hdrs", "HttpVersion10", "aiohttp.http_exceptions", "aiohttp.web_protocol"}
 SCRIPTS = sorted({*ENGINES.rglob("*.lua")} - {*FUNCTIONS})
 
 
@@ -30,6 +32,29 @@ def tracked() -> list[Path]:
 def test_the_import_contracts_hold() -> None:
     done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
     assert done.returncode == 0, done.stdout
+
+
+def of_aiohttp(module: Path) -> set[str]:
+    """What a module has of it: names of the package, and modules in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names if one.name.split(".")[0] == "aiohttp"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "aiohttp":
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aiohttp."):
+            found.add(node.module or "")
+    return found
+
+
+def test_only_cdns_are_clients_of_http() -> None:
+    server = ROOT / "server/pantler_server"
+    clients = {
+        module.relative_to(server).parts[0]
+        for module in server.rglob("*.py")
+        if of_aiohttp(module) - SERVER_OF_HTTP
+    }
+    assert clients == {"cdns"}
 
 
 def modules_after(statement: str) -> set[str]:
