@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -15,7 +16,9 @@ import pytest_asyncio
 from hypothesis import settings
 from pantler.v1 import admin_pb2, admin_pb2_grpc, cache_pb2, cache_pb2_grpc
 
+from tests.servers.cloudflare import CloudflareServer
 from tests.servers.cluster import ClusterGroup
+from tests.servers.fastly import FastlyServer
 from tests.servers.pantler import PantlerServer
 from tests.servers.people import write_config
 from tests.servers.sentinel import SentinelGroup
@@ -86,6 +89,38 @@ async def record_server(users: UsersTable) -> AsyncIterator[PantlerServer]:
 async def people_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
     """Pantler whose namespaces are over a table of people. Tests take namespaces of their own."""
     async with PantlerServer(config=write_config(tmp_path_factory.mktemp("people"))) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cloudflare() -> AsyncIterator[CloudflareServer]:
+    """Behind `cdn_server`. Tests leave it as they find it, but for what was purged and stored."""
+    async with CloudflareServer() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def fastly() -> AsyncIterator[FastlyServer]:
+    """As `cloudflare`."""
+    async with FastlyServer() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cdn_server(
+    cloudflare: CloudflareServer, fastly: FastlyServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[PantlerServer]:
+    """Pantler with these two targets, and a namespace `pages` that purges the latter."""
+    config = tmp_path_factory.mktemp("cdn") / "pantler.yaml"
+    document = {
+        "cdn_targets": {
+            "cloudflare": cloudflare.target,
+            "fastly": {**fastly.target, "timeout": "1m"},  # tests let it hang
+        },
+        "namespaces": {"pages": {"http": {"max_age": "30s"}, "cdn": {"targets": ["fastly"]}}},
+    }
+    config.write_text(json.dumps(document))
+    async with PantlerServer(config=config) as running:
         yield running
 
 

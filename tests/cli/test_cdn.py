@@ -1,17 +1,13 @@
 """`pantler purge` and `pantler edge` against a real server and the stand-ins of vendors."""
 
 import asyncio
-import json
 import os
 import pty
 import signal
 import sys
-from collections.abc import AsyncIterator
 from itertools import count
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.cli.test_commands import Done, on_a_terminal, pantler
 from tests.servers.cloudflare import CloudflareServer
@@ -22,43 +18,13 @@ from tests.servers.vendor import Purge
 _numbers = count()
 
 
-@pytest_asyncio.fixture(scope="module")
-async def cloudflare() -> AsyncIterator[CloudflareServer]:
-    async with CloudflareServer() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module")
-async def fastly() -> AsyncIterator[FastlyServer]:
-    async with FastlyServer() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module")
-async def server(
-    cloudflare: CloudflareServer, fastly: FastlyServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[PantlerServer]:
-    """With two targets, and a namespace `pages` that purges the one."""
-    config: Path = tmp_path_factory.mktemp("cdn") / "pantler.yaml"
-    settings = {
-        "cdn_targets": {
-            "cloudflare": cloudflare.target,
-            "fastly": {**fastly.target, "timeout": "1m"},  # tests let it hang
-        },
-        "namespaces": {"pages": {"http": {}, "cdn": {"targets": ["fastly"]}}},
-    }
-    config.write_text(json.dumps(settings))
-    async with PantlerServer(config=config) as running:
-        yield running
-
-
 @pytest.fixture
-def at(server: PantlerServer, cloudflare: CloudflareServer, fastly: FastlyServer) -> str:
+def at(cdn_server: PantlerServer, cloudflare: CloudflareServer, fastly: FastlyServer) -> str:
     """Its address; nothing was purged or stored."""
     for vendor in (cloudflare, fastly):
         vendor.purges.clear()
     cloudflare.values.clear()
-    return server.address
+    return cdn_server.address
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """CdnService through the Python SDK, against a real server and the stand-ins of vendors."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pantler
@@ -19,43 +17,13 @@ from tests.servers.vendor import Purge
 _numbers = count()
 
 
-@pytest_asyncio.fixture(scope="module")
-async def cloudflare() -> AsyncIterator[CloudflareServer]:
-    async with CloudflareServer() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module")
-async def fastly() -> AsyncIterator[FastlyServer]:
-    async with FastlyServer() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module")
-async def server(
-    cloudflare: CloudflareServer, fastly: FastlyServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[PantlerServer]:
-    """With two targets, and a namespace `pages` that purges the one."""
-    config: Path = tmp_path_factory.mktemp("cdn") / "pantler.yaml"
-    settings = {
-        "cdn_targets": {
-            "cloudflare": cloudflare.target,
-            "fastly": {**fastly.target, "timeout": "1m"},  # tests let it hang
-        },
-        "namespaces": {"pages": {"http": {"max_age": "30s"}, "cdn": {"targets": ["fastly"]}}},
-    }
-    config.write_text(json.dumps(settings))
-    async with PantlerServer(config=config) as running:
-        yield running
-
-
 @pytest_asyncio.fixture
 async def client(
-    server: PantlerServer, cloudflare: CloudflareServer, fastly: FastlyServer
+    cdn_server: PantlerServer, cloudflare: CloudflareServer, fastly: FastlyServer
 ) -> AsyncIterator[pantler.AsyncClient]:
     cloudflare.purges.clear()
     fastly.purges.clear()
-    async with pantler.AsyncClient(server.address) as opened:
+    async with pantler.AsyncClient(cdn_server.address) as opened:
         yield opened
 
 
