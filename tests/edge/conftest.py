@@ -48,3 +48,8 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pan
 async def client(gateway: PantlerServer) -> AsyncIterator[pantler.AsyncClient]:
     async with pantler.AsyncClient(gateway.address) as opened:
         yield opened
+
+
+@pytest.fixture
+def http(gateway: PantlerServer) -> str:
+    return gateway.http_address
