@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pantler_server.core.config import LogConfig, RedisConfig, Settings
+from pantler_server.core.config import LogConfig, Settings
 from pantler_server.core.logs import configure_logs
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.record.engine import RecordEngine

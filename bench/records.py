@@ -12,9 +12,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pantler_server.core.config import EmbeddedRedis, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.record import Operation, Record
+from pantler_server.core.redis_config import EmbeddedRedis
 from pantler_server.engines.cache.record.model import Put
 from pantler_server.origins.origin import Origin, RecordOutcome
 from pantler_server.store.embedded import EmbeddedValkey

@@ -17,10 +17,11 @@ from typing import Any
 import structlog
 
 from pantler_server.core import background
-from pantler_server.core.config import RELOADABLE, EmbeddedRedis, Settings, Topology
+from pantler_server.core.config import RELOADABLE, Settings
 from pantler_server.core.config_file import load_settings
 from pantler_server.core.errors import ConfigInvalid
 from pantler_server.core.logs import configure_logs
+from pantler_server.core.redis_config import EmbeddedRedis, Topology
 from pantler_server.ports import PortTaken, reserve
 from pantler_server.store.embedded import EmbeddedFailed, EmbeddedValkey
 from pantler_server.worker_process import WorkerFailed, WorkerProcess

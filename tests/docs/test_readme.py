@@ -247,7 +247,7 @@ def test_every_setting_is_documented() -> None:
         VarnishTarget,
     )
     from pantler_server.core.channel_config import ChannelHistoryConfig, ChannelsConfig
-    from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+    from pantler_server.core.config import NamespaceConfig, Settings
     from pantler_server.core.event_config import EventRule
     from pantler_server.core.origin_config import (
         BreakerConfig,
@@ -259,6 +259,7 @@ def test_every_setting_is_documented() -> None:
         WriteBehindConfig,
     )
     from pantler_server.core.rate_limit_config import RateLimitRule
+    from pantler_server.core.redis_config import RedisConfig
 
     text = (ROOT / "docs/configuration.md").read_text()
     for name in (*Settings.model_fields, *NamespaceConfig.model_fields, *RedisConfig.model_fields):

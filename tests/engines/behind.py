@@ -8,10 +8,11 @@ from itertools import count
 from typing import Any
 
 from pantler_server.core import canonical_json
-from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from pantler_server.core.config import NamespaceConfig, Settings
 from pantler_server.core.errors import ServiceError
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.record import Operation, Record
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Hit

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from pantler_server.core.config import EmbeddedRedis, RedisConfig, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import EmbeddedRedis, RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.first_level import Level
 from pantler_server.engines.cache.hot_keys.engine import HotKeys

@@ -18,7 +18,8 @@ import hypothesis
 import uvloop
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
-from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from pantler_server.core.config import NamespaceConfig, Settings
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from pantler_server.core.config import EmbeddedRedis, RedisConfig
 from pantler_server.core.errors import OriginNotReady, OutcomeUnknown, StoreUnavailable
 from pantler_server.core.origin_config import WriteBehindConfig
+from pantler_server.core.redis_config import EmbeddedRedis, RedisConfig
 from pantler_server.engines.cache.record import durability
 from pantler_server.engines.cache.record.durability import Ability, Safekeeping, problem_of
 from pantler_server.store.embedded import EmbeddedValkey

@@ -9,9 +9,10 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
-from pantler_server.core.config import NamespaceConfig, RedisConfig
+from pantler_server.core.config import NamespaceConfig
 from pantler_server.core.namespace import Namespace, Partition
 from pantler_server.core.origin_config import HotKeysConfig
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.hot_keys import engine as hot_keys
 from pantler_server.engines.cache.hot_keys import keys
 from pantler_server.engines.cache.hot_keys.engine import HotKeys

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pantler_server.core.board_config import BoardConfig, BoardOrder
-from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from pantler_server.core.config import NamespaceConfig, Settings
 from pantler_server.core.errors import InvalidFields
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.leaderboard.engine import LeaderboardEngine
 from pantler_server.engines.leaderboard.model import ScoreEntry, ScorePolicy
 from pantler_server.engines.namespaces.engine import NamespaceEngine

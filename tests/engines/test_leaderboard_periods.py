@@ -13,9 +13,10 @@ import pytest
 import pytest_asyncio
 from pantler_server.core.board_config import BoardConfig
 from pantler_server.core.calendar import Period
-from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from pantler_server.core.config import NamespaceConfig, Settings
 from pantler_server.core.errors import InvalidFields
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.leaderboard import keys, scripts
 from pantler_server.engines.leaderboard.engine import LeaderboardEngine
 from pantler_server.engines.leaderboard.model import ScoreEntry, ScorePolicy, WhichPeriod

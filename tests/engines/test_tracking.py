@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats

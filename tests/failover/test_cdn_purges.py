@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from pantler_server.core.config import RedisConfig
 from pantler_server.core.errors import StoreError
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cdn import keys
 from pantler_server.engines.cdn.engine import CdnEngine
 from pantler_server.engines.cdn.purge_model import PurgeState

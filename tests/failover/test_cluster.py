@@ -5,7 +5,8 @@ from typing import Any
 
 import grpc.aio
 from pantler.v1 import cache_pb2, cache_pb2_grpc
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache import keys
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys

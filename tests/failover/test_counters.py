@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
-from pantler_server.core.config import NamespaceConfig, RedisConfig
+from pantler_server.core.config import NamespaceConfig
 from pantler_server.core.errors import OutcomeUnknown, ServiceError, WrongKind
 from pantler_server.core.namespace import Namespace, Partition
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.counter.model import MAX_VALUE, Increment
 from pantler_server.store.open import open_store

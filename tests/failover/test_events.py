@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pantler
 import pytest
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import StoreOutOfMemory
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.events.engine import EventEngine
 from pantler_server.engines.events.model import Event
 from pantler_server.engines.namespaces.engine import NamespaceEngine

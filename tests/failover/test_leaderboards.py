@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import OutcomeUnknown
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.leaderboard.engine import LeaderboardEngine
 from pantler_server.engines.leaderboard.model import ScoreEntry, ScorePolicy, Scores, Submitted
 from pantler_server.engines.namespaces.engine import NamespaceEngine

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pantler_server.core.board_config import BoardConfig
 from pantler_server.core.calendar import Period
-from pantler_server.core.config import NamespaceConfig, RedisConfig, Settings
+from pantler_server.core.config import NamespaceConfig, Settings
 from pantler_server.core.errors import StoreOutOfMemory
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import NewEntry

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import (
     OutcomeUnknown,
     StoreError,
@@ -16,6 +16,7 @@ from pantler_server.core.errors import (
     StoreUnavailable,
 )
 from pantler_server.core.namespace import Namespace
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.namespaces.engine import NamespaceEngine
 from pantler_server.engines.pubsub import keys
 from pantler_server.engines.pubsub.engine import PubSubEngine

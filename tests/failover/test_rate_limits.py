@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import (
     OutcomeUnknown,
     SlotNotHeld,
@@ -15,6 +15,7 @@ from pantler_server.core.errors import (
     StoreUnavailable,
 )
 from pantler_server.core.rate_limit import Algorithm, OnUnavailable, Rule
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.rate_limit import metrics, scripts
 from pantler_server.engines.rate_limit.engine import RateLimitEngine
 from pantler_server.engines.rate_limit.limit import Limit

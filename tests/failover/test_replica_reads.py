@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.model import Hit, Miss, NewEntry

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pantler_server.core.config import RedisConfig, Settings
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import StoreUnavailable
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats

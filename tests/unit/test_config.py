@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from pantler_server.core.config import Settings, Topology
+from pantler_server.core.config import Settings
 from pantler_server.core.config_file import load_settings
 from pantler_server.core.duration import parse_duration
 from pantler_server.core.errors import ConfigInvalid
 from pantler_server.core.origin_config import WarmConfig
+from pantler_server.core.redis_config import Topology
 
 
 @pytest.fixture

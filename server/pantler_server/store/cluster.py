@@ -6,7 +6,7 @@ from itertools import chain, count
 
 import structlog
 
-from pantler_server.core.config import ClusterSeeds, RedisConfig, Topology
+from pantler_server.core.redis_config import ClusterSeeds, RedisConfig, Topology
 from pantler_server.store.connect import Address, Connector, allow_replica_reads
 from pantler_server.store.link import LinkLost, Reply, ReplyFailed
 from pantler_server.store.node import Node

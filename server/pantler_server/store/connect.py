@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from pantler_server.core.config import RedisConfig
+from pantler_server.core.redis_config import RedisConfig
 from pantler_server.store.link import Link, Reply
 
 # What opening a connection can fail with: redis-py's own, the socket's, and the time-out's.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from pantler_server.core.config import EmbeddedRedis
+from pantler_server.core.redis_config import EmbeddedRedis
 
 START_TIMEOUT_S = 30.0  # a large append-only file takes seconds to load
 STOP_TIMEOUT_S = 10.0  # the last fsync on a loaded disk

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pantler_server.core.config import RedisConfig, Topology
+from pantler_server.core.redis_config import RedisConfig, Topology
 from pantler_server.store.cluster import ClusterTopology
 from pantler_server.store.connect import Address, Connector
 from pantler_server.store.sentinel import SentinelTopology

@@ -11,7 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from pantler_server.core.config import RedisConfig, SentinelGroup, Topology
+from pantler_server.core.redis_config import RedisConfig, SentinelGroup, Topology
 from pantler_server.store.connect import (
     CONNECT_ERRORS,
     Address,

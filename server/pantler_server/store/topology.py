@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pantler_server.core import background
-from pantler_server.core.config import Topology
+from pantler_server.core.redis_config import Topology
 from pantler_server.store.connect import Address, Connector, Greeting
 from pantler_server.store.node import Node
 

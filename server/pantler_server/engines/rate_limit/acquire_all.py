@@ -13,8 +13,8 @@ import structlog
 
 from pantler_server.core import background
 from pantler_server.core.clock import RedisClock
-from pantler_server.core.config import Topology
 from pantler_server.core.errors import ServiceError, StoreError
+from pantler_server.core.redis_config import Topology
 from pantler_server.engines.rate_limit import metrics, scripts
 from pantler_server.engines.rate_limit.asking import Asking
 from pantler_server.engines.rate_limit.denials import Denials
