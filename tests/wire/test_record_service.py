@@ -168,6 +168,20 @@ async def test_batches_answer_each_item_in_order(
     assert users.row(f"{key}-a") == ("Ada", 36, None, None)
 
 
+@both_modes
+async def test_a_record_that_cannot_be_read_is_an_error_of_its_own_item(
+    records: Any, users: UsersTable, space: str, key: str
+) -> None:
+    for one in ("a", "b", "c"):
+        users.change("INSERT INTO users (id, name) VALUES (?, 'Ada')", f"{key}-{one}")
+    users.change("UPDATE users SET name = x'ff' WHERE id = ?", f"{key}-b")
+    asked = pb.BatchGetRecordsRequest(namespace=space, keys=[f"{key}-{one}" for one in "abc"])
+    first, bad, last = (await records.BatchGetRecords(asked)).outcomes
+    assert bad.error.code == code_pb2.UNAVAILABLE
+    assert "can't be read: column name" in bad.error.message
+    assert [one.found.record["name"] for one in (first, last)] == ["Ada", "Ada"]
+
+
 async def test_a_batch_of_nothing_but_wrong_fields_names_them_all(records: Any, key: str) -> None:
     writes = [write(key, {"nome": "Ada"}), write(key, {"name": "Ada", "aeg": 3})]
     request = ParseDict({"namespace": "through", "writes": writes}, pb.BatchPutRecordsRequest())
