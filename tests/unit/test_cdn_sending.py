@@ -19,6 +19,7 @@ class Choosy:
     limits = LIMITS
     kinds = EVERY_KIND
     can_soft = True
+    fingerprint = b"x"
 
     def __init__(self, bad: set[str]) -> None:
         self._bad = bad
@@ -47,7 +48,7 @@ async def send(target: Choosy, purges: list[Waiting]) -> None:
         pass
 
     sender = Sender("edge")
-    planned = plan(purges, LIMITS, can_soft=True)
+    planned = [*plan(purges, LIMITS, can_soft=True)]
     while planned:
         sent = await sender.send(target, planned, on_done)
         assert sent.failure is None
