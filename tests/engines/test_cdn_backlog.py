@@ -1,5 +1,6 @@
 """Much waits for a target: how much may, and what is seen of it."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.cdns.targets import targets
 from tests.cdns.test_http_template import Recorder
 from tests.engines.caller import Caller, value
 from tests.engines.purging import (
+    PATIENCE_S,
     a_name,
     ended,
     forget_owner,
@@ -180,6 +182,42 @@ async def test_an_invalidation_that_is_not_purged_for_that_says_so_and_is_done(
         ):
             await purging_of(engine, nobody).invalidate_tags(space, ["t"], soon())
     assert value(await caller.get("k")) is None
+
+
+async def test_an_owner_holds_no_more_than_the_queue_while_the_target_is_away(
+    store: Store,
+) -> None:
+    """What was replaced it forgets too, due or not, tried or not."""
+    name = a_name()
+    async with FastlyServer() as fastly, worker(store, **{name: fastly}) as engine:
+        fastly.fail(503, times=10_000)
+        held = engine._drains[name]._held
+        waiting: list[str] = []
+        for turn in range(3):
+            for number in range(10):
+                values = tags(*(f"t{turn}.{number}.{n}" for n in range(20)))
+                purged = await outbox_of(store).append(
+                    [name], values, soon(), soft=False, delay_ms=1000 * (number % 2)
+                )
+                waiting.append(purged.purge_id)
+            await seen(engine, name, 10 + (turn > 0))
+            await fill(store, name)
+            waiting.append(await purge(engine, name, "last"))
+            await seen(engine, name, 1)
+        [one] = held.all()
+        assert len(held._later) + len(held._aside) + len(held._ready) == 1
+        assert [*held._failed] in ([], [one])
+        fastly.forgive()
+        for purge_id in waiting:
+            assert (await ended(engine, purge_id)).state is DONE
+        assert not held.all()
+
+
+async def seen(engine: CdnEngine, name: str, count: int) -> None:
+    """Waits until its owner holds so many."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(engine._drains[name]._held.all()) != count:
+            await asyncio.sleep(0.01)
 
 
 async def test_everything_that_fails_by_itself_holds_up_nothing_else(

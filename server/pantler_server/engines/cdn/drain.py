@@ -22,8 +22,8 @@ W is this owner, V another:
    read it keeps beside that (`adrift`) and sends, also if V owns the target there: it may be
    nowhere else. It settles none of it: there an id may be another purge's. Lost is what nobody had
    read, and what is adrift when W ends.
-8. Everything that waits is replaced by one purge of everything (append.lua): what W has read
-   already it sends as well, and settles nothing by it.
+8. Everything that waits is replaced by one purge of everything (append.lua): when W reads that, it
+   forgets what it has read before. What is under way then is sent as well, and settles nothing.
 """
 
 import asyncio
@@ -262,6 +262,8 @@ class TargetDrain:
         """They go apart from the others, the later, the more often."""
         now = self._loop.time()
         for one, values in _largest(planned).items():
+            if not one.left:  # it was replaced meanwhile
+                continue
             self._held.failed(one, values)
             self._held.set_aside(one, now + _backoff_s(one.failures))
 

@@ -32,8 +32,10 @@ class Held:
         self._numbers = count()  # of two with one time the first comes first
 
     def add(self, found: Iterable[Waiting]) -> None:
-        """What was read of the queue."""
+        """What was read of the queue, in its order."""
         for one in found:
+            if one.replaces:
+                self._forget_replaced()
             self.queued[one.entry_id] = one
             self._new.append(one)
             heappush(self._later, (one.due_ms, next(self._numbers), one))
@@ -62,6 +64,13 @@ class Held:
         self._aside = [entry for entry in self._aside if entry[2] in self.adrift]
         heapify(self._later)
         heapify(self._aside)
+
+    def _forget_replaced(self) -> None:
+        """The queue has none of it any more. Else there would be no end of it while a target is
+        away."""
+        for one in self.queued.values():
+            one.left.clear()  # what is under way too: it neither fails nor is settled
+        self.lose()
 
     def drop(self, one: Waiting) -> bool:
         """It is over; whether it was held."""
