@@ -75,6 +75,20 @@ def test_what_is_set_aside_comes_back_behind_the_others() -> None:
     assert ids(held.ready()) == [1, 2, 0]
 
 
+def test_what_fails_hides_nothing_behind_it() -> None:
+    """More than requests are made of at a time, while the target serves nothing else."""
+    held = Held()
+    bad = [waiting(n, 0) for n in range(MOST_PLANNED)]
+    held.add([*bad, waiting(-1, 0)])
+    held.come_due(0.0, 0)
+    for one in bad:
+        held.failed(one, 1)
+    first = next(plan(held.ready(), ALONE, can_soft=True))
+    assert first.batch.tags == ("t-1",)
+    held.forgive()
+    assert len(held.ready()) == MOST_PLANNED
+
+
 def test_all_is_forgiven_where_the_target_is_another() -> None:
     held = Held()
     entries = [waiting(n, 0) for n in range(3)]
@@ -84,7 +98,7 @@ def test_all_is_forgiven_where_the_target_is_another() -> None:
         held.failed(one, 4)
     held.set_aside(entries[0], 5.0)
     held.forgive_all()
-    assert ids(held.ready()) == [1, 2, 0]
+    assert ids(held.ready()) == [2, 1, 0]
     assert [(one.failures, one.most, one.not_before) for one in entries] == [(0, 0, 0.0)] * 3
 
 

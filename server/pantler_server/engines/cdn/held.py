@@ -95,8 +95,9 @@ class Held:
         return min(due_s, again_s)
 
     def ready(self) -> list[Waiting]:
-        """What may be sent, the first that was ready first, and of that no more than is made into
-        requests at a time; all, if a purge of everything is among it, which does the rest."""
+        """What may be sent, the first that was ready first and what failed last, and of that no
+        more than is made into requests at a time; all, if a purge of everything is among it, which
+        does the rest."""
         if self._everything:
             return list(self._ready)
         some: list[Waiting] = []
@@ -112,6 +113,9 @@ class Held:
         """In a request for so many values, as `Waiting.failed_among` has it."""
         one.failed_among(values)
         self._failed[one] = None
+        if one in self._ready:  # it goes behind the others: these must be among what is planned
+            del self._ready[one]
+            self._ready[one] = None
 
     def set_aside(self, one: Waiting, until: float) -> None:
         """It is tried again then."""
