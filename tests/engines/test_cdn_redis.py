@@ -120,6 +120,34 @@ async def test_what_was_read_is_sent_though_redis_starts_again_without_it(
             assert (await ended(engine, await purge(engine, "edge", "b"))).state is PurgeState.DONE
 
 
+async def test_what_is_settled_is_not_anothers_that_has_its_id_in_another_redis() -> None:
+    """One that starts without the newest, and whose clock is behind, gives ids again."""
+    async with (
+        ValkeyServer() as server,
+        FaultProxy(server.port) as proxy,
+        FastlyServer() as fastly,
+        store_at(f"redis://127.0.0.1:{proxy.port}/0") as store,
+        store_at(server.url) as direct,
+        worker(store, edge=fastly) as engine,
+    ):
+        fastly.goes_on.clear()
+        await purge(engine, "edge", "first")
+        await fastly.entered.wait()
+        [[entry_id, fields]] = await redis(direct, "XRANGE", keys.queue("edge"), "-", "+")
+        proxy.stall()
+        fastly.goes_on.set()
+        async with asyncio.timeout(PATIENCE_S):
+            while not fastly.purges:
+                await asyncio.sleep(0.01)
+        await server.execute("FLUSHALL")
+        others = [b"another", *fields[2:9], b'{"t":["second"]}', *fields[10:]]
+        await server.execute("XADD", keys.queue("edge"), entry_id, b"p", *others)
+        proxy.restore()
+        async with asyncio.timeout(PATIENCE_S):
+            while fastly.purged_tags != ["first", "second"]:
+                await asyncio.sleep(0.01)
+
+
 async def test_a_receipt_takes_no_more_than_the_page_says() -> None:
     async with (
         ValkeyServer() as server,

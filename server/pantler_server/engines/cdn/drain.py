@@ -18,7 +18,8 @@ W is this owner, V another:
 6. Something is appended while the same value is on its way to the target: it is read later, and is
    a request of its own. A request is made only of what was due before it was sent.
 7. Redis fails over, or starts again without its data: the new primary may lack appends, and the
-   newest settlings, which are done again. W reads its queue from the beginning, and what it had
+   newest settlings, which are done again, though not for a purge of another that has the id there
+   (settle.lua). W reads its queue from the beginning, and what it had
    read it keeps beside that (`adrift`) and sends, also if V owns the target there: it may be
    nowhere else. It settles none of it: there an id may be another purge's. Lost is what nobody had
    read, and what is adrift when W ends.

@@ -32,7 +32,7 @@ BYTES_IN_PART = 64 << 10  # about: how finely a page is cut
 PAGE_WEIGHT = (
     64 << 10
 )  # of what waits that is read at once: up to five ms of Redis, if each is small
-SETTLE_AT_ONCE = 200  # entries in one script, about a millisecond of Redis
+SETTLE_AT_ONCE = 200  # entries in one script: a millisecond of Redis, ten if each is a full part
 
 _APPEND = Script.load(__package__, "append.lua")
 _CLAIM = Script.load(__package__, "claim.lua")
@@ -145,7 +145,7 @@ def settle(target: str, over: Sequence[Waiting]) -> Request:
     arguments: list[Argument] = [target, KEEP_MS]
     for one in over:
         places.append(keys.receipt(one.purge_id))
-        arguments += (one.entry_id, one.refusal, one.replaces, one.weight)
+        arguments += (one.entry_id, one.purge_id, one.refusal, one.replaces, one.weight)
     return _SETTLE.request(_SLOT, places, arguments, target, repeatable=True)
 
 

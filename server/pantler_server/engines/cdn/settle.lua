@@ -2,8 +2,8 @@
 -- KEYS[1] what waits (stream)         KEYS[2] state of the target (hash)
 -- KEYS[3..] receipt of each entry (hash)
 -- ARGV[1] name of the target          ARGV[2] for how long to keep receipts (ms)
--- ARGV[3..] for each entry: its id; why it failed, '' if it is done; up to which id it came in the place
---   of others, '' if it did not; its weight
+-- ARGV[3..] for each entry: its id; whose it is (id of the purge); why it failed, '' if it is done; up to
+--   which id it came in the place of others, '' if it did not; its weight
 -- returns the numbers in KEYS of the receipts that are over now and have failed, or are there no more
 -- clock: redis TIME                   expiry: KEYS[3..] ARGV[2] if they are there; the others none
 local call = redis.call
@@ -14,10 +14,13 @@ local time = call('TIME')
 local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local failed, freed = {}, 0
 for n = 3, #KEYS do
-  local receipt, at = KEYS[n], 4 * n - 9
-  local id, why, upto = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if call('XDEL', queue, id) == 1 then  -- else that was settled before, or replaced by another
-    freed = freed + ARGV[at + 3]
+  local receipt, at = KEYS[n], 5 * n - 12
+  local id, purge_id, why, upto = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local waits = call('XRANGE', queue, id, id)[1]
+  -- Else that was settled before, or replaced by another, or this is not the Redis that it was read of.
+  if waits and waits[2][2] == purge_id then
+    call('XDEL', queue, id)
+    freed = freed + ARGV[at + 4]
     if upto ~= '' and why == '' then
       call('HSET', state, 'done', upto, 'done_ms', now_ms)
     elseif upto ~= '' then
