@@ -3,11 +3,11 @@
 import asyncio
 
 from pantler_server.engines.cdn import keys
-from pantler_server.engines.cdn.purge_model import PurgeState
+from pantler_server.engines.cdn.purge_model import Purge, PurgeState
 from pantler_server.store.store import Store
 
 from tests.cdns.targets import settings, targets
-from tests.engines.purging import PATIENCE_S, a_name, ended, purge, redis, worker_of
+from tests.engines.purging import PATIENCE_S, a_name, ended, purge, redis, soon, worker_of
 from tests.servers.fastly import FastlyServer
 
 
@@ -40,3 +40,21 @@ async def test_a_target_that_came_back_while_the_worker_stops_is_not_begun(store
             await asyncio.sleep(0)
             assert not engine._leaving
             assert name not in engine._drains
+
+
+async def test_a_target_with_much_to_send_slowly_is_soon_another(store: Store) -> None:
+    """What is under way is not all that waits."""
+    name = a_name()
+    async with FastlyServer() as slow, FastlyServer() as mended:
+        config = {**slow.target, "max_requests_per_second": 2}
+        opened = targets(**{name: config})
+        async with worker_of(store, opened) as engine:
+            urls = tuple(f"https://shop.example/{n}" for n in range(60))
+            purged = await engine.purge(Purge(name, urls=urls), soon())
+            async with asyncio.timeout(PATIENCE_S):
+                while not slow.purges:
+                    await asyncio.sleep(0.01)
+            opened.apply(settings(**{name: mended.target}))
+            engine.apply()
+            assert (await ended(engine, purged.purge_id)).state is PurgeState.DONE
+            assert len(slow.purges) < 15

@@ -22,6 +22,7 @@ MOST_PARTS = 72  # requests that a refused one may cost at a time: finds four ba
 # Values that are asked for alone where neither half is taken. If all of them are refused the others
 # are given up unasked: where half of them are good that befalls one request in 2**12.
 PROBES = 12
+ROUND_S = 1.0  # then no more requests are begun: who sends slowly has to look at what is new, too
 LONGEST_S = 600.0  # of a request; targets time out long before that
 MAX_ANSWER = 300  # characters of an answer that are kept
 
@@ -73,13 +74,16 @@ class Sender:
         self._pace: Pace | None = None
 
     async def send(self, target: Target, planned: Iterable[Planned], on_done: OnDone) -> Sent:
-        """Some at a time, until one fails. `on_done` comes when one is done or refused."""
+        """Some at a time, until one fails or ROUND_S are over. `on_done` comes when one is done or
+        refused."""
         if target is not self._target or self._pace is None:
             self._target, self._pace = target, Pace(target.limits)
         sent, waiting = Sent(), deque(planned)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ROUND_S
 
         async def keep_sending() -> None:
-            while waiting and sent.failure is None:
+            while waiting and sent.failure is None and loop.time() < until:
                 one = waiting.popleft()
                 await self._send_one(target, one, sent)
                 await on_done(one)
