@@ -339,6 +339,22 @@ async def test_what_fails_by_itself_holds_up_nothing_else(store: Store) -> None:
         assert (await ended(engine, poison)).state is DONE
 
 
+async def test_much_that_fails_by_itself_holds_up_nothing_behind_it(store: Store) -> None:
+    """More than fits in a round, and no request with anything else in it goes before it."""
+    name = a_name()
+    async with _Choosy() as choosy:
+        config = {"http": {"tag_url": f"{choosy.url}/{{tag}}"}, "max_requests_per_second": 10_000}
+        nobody = CdnEngine(store, targets(**{name: config}))
+        for number in range(200):
+            await purge(nobody, name, f"bad{number}")
+        good = [await purge(nobody, name, f"good{number}") for number in range(50)]
+        async with worker(store, **{name: config}) as engine:
+            for purge_id in good:
+                assert (await ended(engine, purge_id)).state is DONE
+            first = next(n for n, path in enumerate(choosy.asked) if path.startswith("/good"))
+            assert first < 100
+
+
 async def test_what_fails_by_itself_is_soon_asked_for_alone(store: Store) -> None:
     name = a_name()
     async with _PoisonedFastly() as fastly, worker(store, **{name: fastly}) as engine:
@@ -350,6 +366,18 @@ async def test_what_fails_by_itself_is_soon_asked_for_alone(store: Store) -> Non
             assert (await ended(engine, await purge(engine, name, f"t{number}"))).state is DONE
         assert set(fastly.companies[1:]) == {1}, "it never comes back among others"
         assert (await receipt(engine, poison)).state is PENDING
+
+
+class _Choosy(Recorder):
+    """It fails for what is bad."""
+
+    @property
+    def asked(self) -> list[str]:
+        return [path for _, path, _ in self.got]
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.status = 500 if request.path.startswith("/bad") else 200
+        return await super()._answer(request)
 
 
 class _PoisonedFastly(FastlyServer):

@@ -225,7 +225,11 @@ class TargetDrain:
         soon there is one."""
         chosen: list[Planned] = []
         linger_ms = math.inf
-        for one in plan(self._held.ready(), target.limits, can_soft=target.can_soft):
+        waiting = self._held.ready()
+        if self._failures > 1:
+            # What fails by itself may be all that is oldest: then nothing else would be tried.
+            random.shuffle(waiting)
+        for one in plan(waiting, target.limits, can_soft=target.can_soft):
             if len(chosen) == MOST_IN_ROUND:
                 break
             if one.is_full or one.due_ms <= before_ms:
