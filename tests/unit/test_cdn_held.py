@@ -121,14 +121,29 @@ def test_what_is_adrift_outlives_the_queue() -> None:
     held.add(entries)
     held.come_due(0.0, 0)
     held.set_adrift()
-    again = [waiting(n, 100 * n) for n in range(3)]
-    held.add(again)
+    others = [waiting(n, 100 * n) for n in range(3, 6)]
+    held.add(others)
     held.come_due(0.0, 100)
     held.lose()
     held.come_due(0.0, 1000)
     assert held.all() == entries
     assert held.ready() == entries
     assert held.take_new() == entries
+
+
+def test_what_another_redis_has_is_held_once() -> None:
+    """However often it is another. What is under way then ends nothing of what was read anew."""
+    held = Held()
+    first = [waiting(n, 0) for n in range(10)]
+    held.add(first)
+    for lacks in range(4):
+        held.set_adrift()
+        held.add(waiting(n, 0) for n in range(lacks, 10))
+        held.come_due(0.0, 0)
+    assert sorted(ids(held.ready())) == sorted(ids(held.all())) == [*range(10)]
+    assert ids([*held.adrift]) == [0, 1, 2]
+    assert not held.drop(first[9])
+    assert len(held.ready()) == len(held.all()) == 10
 
 
 def test_a_purge_of_everything_comes_first_and_does_all_that_is_due() -> None:

@@ -19,10 +19,10 @@ W is this owner, V another:
    a request of its own. A request is made only of what was due before it was sent.
 7. Redis fails over, or starts again without its data: the new primary may lack appends, and the
    newest settlings, which are done again, though not for a purge of another that has the id there
-   (settle.lua). W reads its queue from the beginning, and what it had
-   read it keeps beside that (`adrift`) and sends, also if V owns the target there: it may be
-   nowhere else. It settles none of it: there an id may be another purge's. Lost is what nobody had
-   read, and what is adrift when W ends.
+   (settle.lua). W reads its queue from the beginning. What it had read and does not find there it
+   keeps beside that (`adrift`) and sends, also if V owns the target there: it may be nowhere else.
+   It settles none of it: there an id may be another purge's. Lost is what nobody had read, and what
+   is adrift when W ends.
 8. Everything that waits is replaced by one purge of everything (append.lua): when W reads that, it
    forgets what it has read before. What is under way then is sent as well, and settles nothing.
 """

@@ -21,7 +21,8 @@ class Held:
         self.queued: dict[bytes, Waiting] = {}
         """By id, as the queue has them."""
         self.adrift: dict[Waiting, None] = {}
-        """Read of a primary that is none any more."""
+        """Read of a primary that is none any more, and not of the one that is."""
+        self._adrift_ids: dict[tuple[bytes, str], Waiting] = {}
         self._new: list[Waiting] = []
         # Each is in one of the next three. What is over is left in a heap until its time.
         self._later: list[tuple[int, int, Waiting]] = []  # by when they are due
@@ -36,6 +37,10 @@ class Held:
         for one in found:
             if one.replaces:
                 self._forget_replaced()
+            twin = self._adrift_ids.get((one.entry_id, one.purge_id))
+            if twin is not None:  # this Redis has it: else each failover would add to what is held
+                twin.left.clear()
+                self.drop(twin)
             self.queued[one.entry_id] = one
             self._new.append(one)
             heappush(self._later, (one.due_ms, next(self._numbers), one))
@@ -51,7 +56,9 @@ class Held:
 
     def set_adrift(self) -> None:
         """Another Redis has the queue, and may lack what was read of it: that is kept."""
-        self.adrift.update(dict.fromkeys(self.queued.values()))
+        for one in self.queued.values():
+            self.adrift[one] = None
+            self._adrift_ids[one.entry_id, one.purge_id] = one
         self.queued.clear()
 
     def lose(self) -> None:
@@ -76,7 +83,10 @@ class Held:
         """It is over; whether it was held."""
         if one in self.adrift:
             del self.adrift[one]
-        elif self.queued.pop(one.entry_id, None) is None:
+            self._adrift_ids.pop((one.entry_id, one.purge_id), None)
+        elif self.queued.get(one.entry_id) is one:  # else it is under way, and read anew
+            del self.queued[one.entry_id]
+        else:
             return False
         self._leave(one)
         return True
