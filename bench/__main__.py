@@ -7,11 +7,15 @@ those.
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import psutil
 from rich.table import Table
 
+from bench.chart import svg
 from bench.report import Line, console
+from bench.sections.clients import QUICK, clients
 from bench.sections.commands import round_trips, set_script
 from bench.sections.footprint import memory, start
 from bench.sections.gateway import gateway
@@ -69,21 +73,31 @@ SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {
     "start": start,
     "memory": memory,
     "gateway": gateway,
+    "clients": clients,
 }
+QUICK_SECTIONS: dict[str, Callable[[], Iterator[Line]]] = {"clients": partial(clients, QUICK)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all if none")
-    wanted = parser.parse_args().sections or list(SECTIONS)
-    unknown = set(wanted) - set(SECTIONS)
+    parser.add_argument(
+        "--quick", action="store_true", help=f"only whether it works: {', '.join(QUICK_SECTIONS)}"
+    )
+    parser.add_argument("--svg", type=Path, help="where to draw the chart of `clients`")
+    options = parser.parse_args()
+    sections = QUICK_SECTIONS if options.quick else SECTIONS
+    wanted = options.sections or list(sections)
+    unknown = set(wanted) - set(sections)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     if (psutil.cpu_count() or 1) < 2:
         parser.error("needs two processors, one for the servers and one for the load")
     table = Table("what", "Pantler", "compared with", "ratio", "wanted", box=None)
     for name in wanted:
-        for line in SECTIONS[name]():
+        for line in sections[name]():
+            if options.svg and line.chart:
+                options.svg.write_text(svg(line.chart, "Pantler"))
             table.add_row(line.what, line.measured, line.compared, line.ratio, line.wanted)
     console.print(table)
 

@@ -56,13 +56,15 @@ class Programs:
 
     def echoes(self, address: str, calls: int) -> Burst:
         """So many calls of a bare server in all."""
-        return self._burst(_echoes, address, calls, "echo")
+        return self.burst(_echoes, address, calls, "echo")
 
     def stampede(self, address: str, calls: int, key: str) -> Burst:
         """So many calls in all for one key of Pantler, which is fetched in FETCH_S."""
-        return self._burst(_stampede, address, calls, key)
+        return self.burst(_stampede, address, calls, key)
 
-    def _burst(self, program: Callable[..., Burst], address: str, calls: int, key: str) -> Burst:
+    def burst(self, program: Callable[..., Burst], address: str, calls: int, key: str) -> Burst:
+        """So many calls in all. Each program is given its share of them, and meets the others
+        before the first."""
         orders = [(address, calls // self._count, key)] * self._count
         bursts = self._pool.starmap(program, orders, chunksize=1)
         return Burst(
@@ -76,6 +78,11 @@ def _join(together: Barrier) -> None:
     global _together
     _together = together
     os.sched_setaffinity(0, {LOAD_CPU})
+
+
+def meet() -> None:
+    """Waits until all programs are here."""
+    _together.wait(TIMEOUT_S)
 
 
 def _echoes(address: str, calls: int, key: str) -> Burst:
@@ -92,7 +99,7 @@ async def _at_once(
     async with grpc.aio.insecure_channel(address) as channel:
         caller = caller_of(channel, key)
         await channel.channel_ready()
-        _together.wait(TIMEOUT_S)
+        meet()
         began_s = time.monotonic()
         fetched = await asyncio.gather(*(caller() for _ in range(calls)))
         return Burst(began_s, time.monotonic(), sum(fetched))

@@ -1,12 +1,20 @@
 """What a section of the benchmark says."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import track
 
 console = Console()
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Figures to draw, by whose they are."""
+
+    title: str
+    bars: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,7 @@ class Line:
     compared: str = ""
     ratio: str = ""
     wanted: str = ""
+    chart: Chart | None = None
 
 
 def rounds(count: int, what: str) -> Iterable[int]:

@@ -20,6 +20,17 @@ KEYS = [f"user:{number}" for number in range(100)]
 
 
 @contextmanager
+def on_load_cpu() -> Iterator[None]:
+    """The load comes from this process, which has the load's processor until the block ends."""
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {LOAD_CPU})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, processors)
+
+
+@contextmanager
 def bare_server(redis_socket: str, experiments: str) -> Iterator[str]:
     """The address of a grpc.aio server that does nothing else, on the processor of the servers."""
     port = 50990 + (experiments == "")

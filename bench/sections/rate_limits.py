@@ -48,7 +48,7 @@ DENIED = "denied"
 _REFERENCE = Script.load("bench", "reference_limit.lua")
 
 
-def _rules(limit: int = MAX_LIMIT) -> dict[str, object]:
+def rules(limit: int = MAX_LIMIT) -> dict[str, object]:
     """The configuration: for each algorithm a rule of its name that allows everything, and one that
     denies."""
     rules = {
@@ -66,7 +66,7 @@ def _rules(limit: int = MAX_LIMIT) -> dict[str, object]:
 @contextmanager
 def _limiting_server() -> Iterator[Serving]:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(str(_rules()))
+        file.write(str(rules()))
         file.flush()
         with filled_server("--config", file.name) as serving:
             yield serving
@@ -74,7 +74,7 @@ def _limiting_server() -> Iterator[Serving]:
 
 @asynccontextmanager
 async def _open_limits(redis_socket: str, limit: int = MAX_LIMIT) -> AsyncIterator[OpenLimits]:
-    settings = Settings.model_validate(_rules(limit))
+    settings = Settings.model_validate(rules(limit))
     async with open_limits(redis_socket, settings) as opened:
         yield opened
 

@@ -1,6 +1,7 @@
 """The composition root: the only file that builds concretes. One `App` is one worker's service."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -55,6 +56,7 @@ from pantler_server.servicers.cache import CacheServicer
 from pantler_server.servicers.cdn import CdnServicer
 from pantler_server.servicers.counter import CounterServicer
 from pantler_server.servicers.envoy import EnvoyServicer
+from pantler_server.servicers.exchange import Handler
 from pantler_server.servicers.geo import GeoServicer
 from pantler_server.servicers.invalidation import InvalidationServicer
 from pantler_server.servicers.leaderboard import LeaderboardServicer
@@ -120,10 +122,12 @@ class App:
             worker, self._stores, self._origins_health, self._warming.awaited
         )
         self._grpc = GrpcHost(settings)
-        self._grpc.add(
-            cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
-            CacheServicer(cache, purged, self._records, self._namespaces),
-        )
+        limits = RateLimitServicer(self._rate_limits)
+        counters = CounterServicer(CounterEngine(self._state_store), self._namespaces)
+        others: Mapping[str, Handler] = {"acquire": limits.Acquire, "increment": counters.Increment}
+        entries = CacheServicer(cache, purged, self._records, self._namespaces, others, settings)
+        self._exchange = entries.exchange
+        self._grpc.add(cache_pb2.DESCRIPTOR.services_by_name["CacheService"], entries)
         self._grpc.add(
             record_pb2.DESCRIPTOR.services_by_name["RecordService"],
             RecordServicer(
@@ -144,14 +148,8 @@ class App:
             geo_pb2.DESCRIPTOR.services_by_name["GeoService"],
             GeoServicer(GeoEngine(self._state_store), self._namespaces),
         )
-        self._grpc.add(
-            counter_pb2.DESCRIPTOR.services_by_name["CounterService"],
-            CounterServicer(CounterEngine(self._state_store), self._namespaces),
-        )
-        self._grpc.add(
-            rate_limit_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
-            RateLimitServicer(self._rate_limits),
-        )
+        self._grpc.add(counter_pb2.DESCRIPTOR.services_by_name["CounterService"], counters)
+        self._grpc.add(rate_limit_pb2.DESCRIPTOR.services_by_name["RateLimitService"], limits)
         self._grpc.add(
             pubsub_pb2.DESCRIPTOR.services_by_name["PubSubService"],
             PubSubServicer(self._pubsub, self._namespaces),
@@ -205,6 +203,7 @@ class App:
         self._rate_limits.apply(settings)
         self._envoy.apply(settings)
         self._pubsub.apply(settings)
+        self._exchange.apply(settings)
         self._grpc.apply(settings)
         self._policies.apply(settings)
         self._targets.apply(settings)
@@ -222,6 +221,7 @@ class App:
         self._warmer.dismiss()
         self._cache.dismiss()
         self._pubsub.dismiss()
+        self._exchange.dismiss()
         until = asyncio.get_running_loop().time() + self._settings.drain_timeout.total_seconds()
         await self._grpc.drain(self._settings.drain_timeout.total_seconds())
         await self._http.stop()

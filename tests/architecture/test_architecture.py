@@ -94,6 +94,23 @@ def test_the_sdk_gives_its_public_names() -> None:
         _ = pantler.Clientt
 
 
+def test_the_synchronous_client_is_what_the_asynchronous_one_makes_it(tmp_path: Path) -> None:
+    made = tmp_path / "sync_client.py"
+    done = run(sys.executable, "scripts/generate_sync_client.py", str(made))
+    assert done.returncode == 0, done.stderr
+    there = ROOT / "clients/python/pantler/sync_client.py"
+    assert made.read_text() == there.read_text(), "run: make gen"
+    assert "asyncio" not in made.read_text()
+
+
+def test_the_reference_is_what_the_docstrings_say(tmp_path: Path) -> None:
+    done = run(sys.executable, "scripts/generate_python_reference.py", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    there = ROOT / "docs/reference"
+    made = {page.name: page.read_text() for page in tmp_path.iterdir()}
+    assert made == {page.name: page.read_text() for page in there.iterdir()}, "run: make gen"
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_script_opens_with_its_signature(script: Path) -> None:
     header = re.match(r"(--.*\n)+", script.read_text())

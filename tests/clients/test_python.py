@@ -190,5 +190,5 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
         for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, errors.PantlerError)
     ]
-    assert len(classes) == 22
+    assert len(classes) == 26
     assert all(one.__name__ in errors.__doc__ for one in classes)

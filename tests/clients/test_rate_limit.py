@@ -377,7 +377,7 @@ async def test_a_slot_whose_caller_was_cancelled_is_given_back(
         FaultProxy(int(limits.address.rpartition(":")[2])) as proxy,
         pantler.AsyncClient(f"127.0.0.1:{proxy.port}") as there,
     ):
-        await there.list_rules()
+        await there.get("any", "key")  # opens the connection that acquires go through
         proxy.hold_replies()
         task = asyncio.create_task(hold())
         while await client.peek(subject, SLOTS):

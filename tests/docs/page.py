@@ -66,6 +66,17 @@ async def run(
     return out.decode()
 
 
+async def run_program(program: str, server: PantlerServer, python: str = sys.executable) -> str:
+    """What a program in Python prints, against a server on another port. It must end well."""
+    text = program.replace("127.0.0.1:50051", server.address)
+    process = await asyncio.create_subprocess_exec(
+        *(python, "-c", text), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
 @asynccontextmanager
 async def started(*words: str) -> AsyncIterator[asyncio.StreamReader]:
     """A program that runs until it is told to stop; what it prints."""

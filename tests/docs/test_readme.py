@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.page import ROOT, blocks, run
+from tests.docs.page import ROOT, Page, blocks, run, run_program
 from tests.servers.cluster import ClusterGroup
 from tests.servers.pantler import PantlerServer
 from tests.servers.postgres import PostgresServer
@@ -36,12 +36,13 @@ def starting_with(*words: str) -> list[list[str]]:
 
 def test_every_command_is_of_a_kind_that_is_run_here() -> None:
     kinds = {tuple(command[:1]) for command in commands()}
-    programs = ("make", "grpcurl", ".venv/bin/pantler", "psql", "curl", "sudo")
+    programs = ("make", "pip", "grpcurl", ".venv/bin/pantler", "psql", "curl", "sudo")
     assert kinds == {(program,) for program in programs}
-    assert len(starting_with("grpcurl")) == 9 + 1
+    assert len(starting_with("grpcurl")) == 3 + 1
     assert len(starting_with(".venv/bin/pantler", "serve")) == 5 + 1 + 1
-    assert len(starting_with(".venv/bin/pantler")) == 3 + 6 + 1 + 3 + 4
+    assert len(starting_with(".venv/bin/pantler")) == 5 + 6 + 1 + 3 + 4
     assert starting_with("make") == [["make", "serve"]]
+    assert len(starting_with("pip")) == 1  # test_wheel.py
     assert "`make test`, `make check`, `make help`" in README  # this run is of `make test`
 
 
@@ -87,48 +88,42 @@ async def test_what_invalidation_shows_works(server: PantlerServer) -> None:
 
 @pytest.mark.component("grpcurl")
 async def test_the_grpcurl_calls_work(server: PantlerServer) -> None:
-    values: dict[str, str] = {}  # what an answer gave, for the calls after it
-    answers = []
     *calls, _ = starting_with("grpcurl")  # the last is of records
-    for command in calls:
-        for name, value in values.items():
-            command = [word.replace(name, value) for word in command]
-        answers.append(await run(command, server))
-        values |= {
-            name.upper(): value
-            for name, value in re.findall(r'"(version|token)": "([^"]+)"', answers[-1])
-        }
-    listed, *others = answers
-    stored, found, leased, filled, tagged, invalidated, allowed, ranked = map(json.loads, others)
+    listed, stored, found = [await run(command, server) for command in calls]
     assert "pantler.v1.CacheService" in listed
-    assert stored["outcome"] == "SET_OUTCOME_STORED"
-    assert found["hit"]["entry"]["value"] == "QWRh"
-    assert leased["miss"]["lease"]
-    assert filled["outcome"] == "SET_OUTCOME_STORED"
-    assert tagged["outcome"] == "SET_OUTCOME_STORED"
-    assert invalidated == {}
-    assert allowed["allowed"]
-    assert ranked["entries"] == [{"member": "ada", "score": 12.5, "rank": 1, "changed": True}]
+    assert json.loads(stored)["outcome"] == "SET_OUTCOME_STORED"
+    assert json.loads(found)["hit"]["entry"]["value"] == "QWRh"
 
 
 @pytest.mark.component("grpcurl")
+async def test_the_grpcurl_calls_of_leases_work(server: PantlerServer) -> None:
+    get, fill = Page("leases.md").commands("grpcurl")
+    lease = json.loads(await run(get, server))["miss"]["lease"]
+    told = [word.replace("TOKEN", lease["token"]) for word in fill]
+    assert json.loads(await run(told, server))["outcome"] == "SET_OUTCOME_STORED"
+
+
 async def test_the_command_line_works(server: PantlerServer) -> None:
-    calls = starting_with(".venv/bin/pantler")[:3]
-    await run(starting_with("grpcurl")[-2], server)  # it fills the board that is listed
-    outputs = [await run(command, server) for command in calls]
-    assert outputs[0].startswith("stored, version ")
-    assert outputs[1:] == ["Ada", "1\tada\t12.5\n"]
+    calls = starting_with(".venv/bin/pantler")[:5]
+    stored, got, allowed, submitted, top = [await run(command, server) for command in calls]
+    assert stored.startswith("stored, version ")
+    assert got == "Ada"
+    assert allowed.startswith("allowed")
+    assert submitted
+    assert top == "1\tada\t12.5\n"
 
 
-@pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
-async def test_the_python_program_works(server: PantlerServer, page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "printed"),
+    [
+        ("README.md", "loading\nUser(name='Ada')\nNone\n"),
+        ("clients/python/README.md", "b'Ada'\n"),
+    ],
+    ids=["README.md", "clients/python/README.md"],
+)
+async def test_the_python_program_works(server: PantlerServer, page: str, printed: str) -> None:
     [program] = blocks("python", (ROOT / page).read_text())
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program.replace("127.0.0.1:50051", server.address)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    assert out == b"b'Ada'\n"
+    assert await run_program(program, server) == printed
 
 
 async def test_the_ways_to_serve_work(

@@ -1,6 +1,5 @@
 """What a target refuses is found among what it takes; where it takes nothing little is asked."""
 
-import asyncio
 import random
 from collections import Counter
 
@@ -59,8 +58,8 @@ async def send(target: Choosy, purges: list[Waiting]) -> None:
     assert not any(purge.left for purge in purges)
 
 
-def test_what_is_good_is_purged_though_half_is_refused() -> None:
-    async def check(seed: int) -> None:
+async def test_what_is_good_is_purged_though_half_is_refused() -> None:
+    for seed in range(100):
         random.seed(seed)
         tags = [f"t{n}" for n in range(256)]
         bad = set(random.sample(tags, 128))
@@ -69,26 +68,23 @@ def test_what_is_good_is_purged_though_half_is_refused() -> None:
         assert target.purged == {*tags} - bad, seed
         assert {one.purge_id for one in purges if one.refusal} == bad, seed
 
-    for seed in range(100):
-        asyncio.run(check(seed))
-
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, sending.PROBES, sending.PROBES + 1, 256])
-def test_what_is_all_refused_costs_a_request_its_halves_and_some_values(size: int) -> None:
+async def test_what_is_all_refused_costs_a_request_its_halves_and_some_values(size: int) -> None:
     tags = [f"t{n}" for n in range(size)]
     target, purges = Choosy({*tags}), purges_of(tags)
-    asyncio.run(send(target, purges))
+    await send(target, purges)
     assert all(one.refusal for one in purges)
     assert len(target.asked) <= 1 + 2 + sending.PROBES
 
 
 @pytest.mark.parametrize("bad", [1, 2, 3, 6, 9, 12])
 @pytest.mark.parametrize("size", range(1, sending.PROBES + 1))
-def test_nothing_is_asked_twice_of_a_few_values(size: int, bad: int) -> None:
+async def test_nothing_is_asked_twice_of_a_few_values(size: int, bad: int) -> None:
     tags = [f"t{n}" for n in range(size)]
     chosen = set(random.Random(size).sample(tags, min(bad, size)))
     target, purges = Choosy(chosen), purges_of(tags)
-    asyncio.run(send(target, purges))
+    await send(target, purges)
     assert target.purged == {*tags} - chosen
     asked = Counter(frozenset(one.tags) for one in target.asked)
     assert max(asked.values()) == 1

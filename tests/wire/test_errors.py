@@ -39,6 +39,7 @@ EXAMPLES: list[errors.ServiceError] = [
     errors.CdnRefused("front", "403: wrong token"),
     errors.CdnUnavailable("front", "away"),
     errors.ResponseTooLarge(2, 1),
+    errors.TooManyOperations(10),
     errors.ConfigInvalid([errors.ConfigProblem("f.yaml:1", "ttl", "must be more")]),
     errors.DeadlinePassed("too late"),
     errors.ShuttingDown("stopping"),

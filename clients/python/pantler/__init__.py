@@ -11,15 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pantler import codecs as codecs
+    from pantler.blocking_cached import BlockingCachedFunction
+    from pantler.cached import CachedFunction
     from pantler.cdn_model import CachePolicy, EdgeValue, PurgeReceipt, PurgeStatus
     from pantler.channel_subscription import ChannelSubscription
     from pantler.client import AsyncClient
+    from pantler.codecs import Codec
     from pantler.counter_model import CounterResult
     from pantler.errors import (
         CascadeTooWide,
         DeadlineExceeded,
+        DecodeError,
+        EncodeError,
         FailedPrecondition,
         FieldViolation,
+        ForkedClient,
         InternalError,
         InvalidArgument,
         LeaseLost,
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
         ResourceExhausted,
         SlotNotHeld,
         Unavailable,
+        UncacheableArgument,
         WriteBacklogFull,
         WriteRefused,
         WrongKind,
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
         WarmProgress,
         WatchMessage,
     )
+    from pantler.namespace import Namespace
     from pantler.rate_limit_model import (
         AllDecision,
         Decision,
@@ -86,6 +95,8 @@ if TYPE_CHECKING:
         Record,
         WriteBacklog,
     )
+    from pantler.sync_client import Client
+    from pantler.telemetry import Hook
     from pantler.warming import Warming
     from pantler.watch import InvalidationWatch
 
@@ -93,27 +104,35 @@ __all__ = [
     "AddTagsResult",
     "AllDecision",
     "AsyncClient",
+    "BlockingCachedFunction",
     "Board",
     "BoardEntry",
     "BoardPage",
     "BoardPeriod",
     "CachePolicy",
+    "CachedFunction",
     "CascadeTooWide",
     "ChannelGap",
     "ChannelMessage",
     "ChannelSubscription",
+    "Client",
+    "Codec",
     "CounterResult",
     "DeadWrite",
     "DeadlineExceeded",
     "Decision",
+    "DecodeError",
     "DeleteResult",
     "Dependent",
     "Description",
     "EdgeValue",
+    "EncodeError",
     "Entry",
     "FailedPrecondition",
     "FieldViolation",
     "FlushResult",
+    "ForkedClient",
+    "Hook",
     "HotKey",
     "InternalError",
     "InvalidArgument",
@@ -123,6 +142,7 @@ __all__ = [
     "LeaseLost",
     "MemberRank",
     "MemberRanks",
+    "Namespace",
     "NearbyLocation",
     "NotFound",
     "NotReplicated",
@@ -154,6 +174,7 @@ __all__ = [
     "SubmittedScores",
     "TaggedKey",
     "Unavailable",
+    "UncacheableArgument",
     "WarmProgress",
     "Warming",
     "WatchMessage",
@@ -167,14 +188,18 @@ _MODULES = {
     "AddTagsResult": "model",
     "AllDecision": "rate_limit_model",
     "AsyncClient": "client",
+    "BlockingCachedFunction": "blocking_cached",
     "Board": "leaderboard_model",
     "BoardEntry": "leaderboard_model",
     "BoardPage": "leaderboard_model",
     "BoardPeriod": "leaderboard_model",
     "CachePolicy": "cdn_model",
+    "CachedFunction": "cached",
     "ChannelGap": "model",
     "ChannelMessage": "model",
     "ChannelSubscription": "channel_subscription",
+    "Client": "sync_client",
+    "Codec": "codecs",
     "CounterResult": "counter_model",
     "DeadWrite": "record_model",
     "Decision": "rate_limit_model",
@@ -184,12 +209,14 @@ _MODULES = {
     "EdgeValue": "cdn_model",
     "Entry": "model",
     "FlushResult": "record_model",
+    "Hook": "telemetry",
     "HotKey": "model",
     "InvalidatedKeys": "model",
     "InvalidationEvent": "model",
     "InvalidationWatch": "watch",
     "MemberRank": "leaderboard_model",
     "MemberRanks": "leaderboard_model",
+    "Namespace": "namespace",
     "NearbyLocation": "geo_model",
     "PatternProgress": "model",
     "Point": "geo_model",
@@ -216,6 +243,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "codecs":  # a part of the API that is a module
+        return import_module("pantler.codecs")
     if name not in __all__:
         raise AttributeError(f"module 'pantler' has no attribute {name!r}")
     value: object = getattr(import_module(f"pantler.{_MODULES.get(name, 'errors')}"), name)

@@ -29,7 +29,7 @@ class ChannelSubscription(ResumedStream[ChannelMessage | ChannelGap]):
         heartbeat_interval: timedelta,
     ) -> None:
         super().__init__(method, heartbeat_interval)
-        self.sequence = request.resume_after
+        self.sequence: int = request.resume_after
         """With a history: all up to this was given, and another subscription goes on after it."""
         self._asking = request
         self._gap = ""  # why there is one before what the next call gives

@@ -3,25 +3,36 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from typing import Any, TypeVar, cast
 
 from pantler.admin import AdminCalls
 from pantler.batch import in_parts, listed, several
+from pantler.cache_messages import description, entry_of, found, set_result
 from pantler.cdn import CdnCalls
 from pantler.channels import ChannelCalls
+from pantler.codecs import Codec, Encoded
 from pantler.counter import CounterCalls
-from pantler.errors import PantlerError, answer_to, from_status
+from pantler.errors import (
+    DeadlineExceeded,
+    PantlerError,
+    PartialFailure,
+    Unavailable,
+    answer_to,
+    from_status,
+)
 from pantler.geo import GeoCalls
 from pantler.invalidation import InvalidationCalls
 from pantler.leaderboard import LeaderboardCalls
 from pantler.leased_fetch import LeasedFetch
 from pantler.model import Description, Entry, SetResult
+from pantler.namespace import Namespace
+from pantler.operation_stream import StreamLost
 from pantler.rate_limit import RateLimitCalls
 from pantler.records import RecordCalls
 from pantler.tags import TagCalls
 from pantler.v1 import cache_pb2, cache_pb2_grpc
+
+T = TypeVar("T")
 
 
 class AsyncClient(
@@ -40,14 +51,63 @@ class AsyncClient(
 
     `address` is host:port. `timeout` bounds each call to the server; a batch of more than 1,000
     keys takes several, one after the other. All methods raise the errors of `pantler.errors`.
+
+    After 5 calls in a row that the server did not answer, it is left alone for a second, and longer
+    from try to try, up to 30 s: calls then fail at once, with Unavailable and as `retry_after` what
+    is left of that. After it one call tries again. What the server answers with does not count,
+    Unavailable neither where its Redis is away.
+
+    With `on_unavailable="fetch"` a program lives without its cache: where the server or its Redis
+    is away or too slow (Unavailable, DeadlineExceeded), `get_or_set`, `get_many_or_set` and
+    `cached` give what the fetch gives, and don't store it; each caller fetches for itself. `get`
+    and `get_many` miss. Everything else raises as it does without. `timeout` is then what a caller
+    may wait for a cache that hangs, twice that in `get_or_set`, before the server is left alone.
+
+    `hooks` are told of all calls: `pantler.telemetry.Hook`.
     """
+
+    def namespace(
+        self,
+        name: str,
+        *,
+        codec: Codec[T],
+        ttl: timedelta | None = None,
+        tags: Iterable[str] = (),
+        accept_stale: bool = True,
+    ) -> Namespace[T]:
+        """A view of a namespace whose values are all of one kind; nothing is asked of the server.
+
+            users = client.namespace("users", codec=codecs.of(User), ttl=timedelta(minutes=5))
+            user = await users.get_or_set("42", fetch_user)
+
+        `ttl` is what values are stored with where a call gives none, and `tags` what they have
+        beside those of the call. `accept_stale` is for `get_or_set`, `get_many_or_set` and
+        `cached`.
+        """
+        return Namespace(self, name, codec, ttl=ttl, tags=tags, accept_stale=accept_stale)
 
     async def get(self, namespace: str, key: str, *, accept_stale: bool = False) -> Entry | None:
         """The entry; None if there is none. `accept_stale`: one that has expired, or was
         invalidated `soft`, will do for as long as the namespace's grace says."""
+        streams = self._direct
+        if streams is not None and not streams.is_refused:
+            try:
+                return await streams.get(namespace, key, accept_stale)
+            except (StreamLost, Unavailable):
+                pass  # it is tried again
+            except DeadlineExceeded as exc:
+                self._breaker.end(0, exc)
+                if self._is_optional:
+                    return None
+                raise
         request = cache_pb2.GetRequest(namespace=namespace, key=key, accept_stale=accept_stale)
-        answer = await answer_to(self._cache.Get, request, self._timeout_s)
-        return _entry(answer.hit) if answer.HasField("hit") else None
+        try:
+            answer = await self._operate("get", request)
+        except (Unavailable, DeadlineExceeded):
+            if self._is_optional:
+                return None
+            raise
+        return entry_of(answer.hit) if answer.HasField("hit") else None
 
     async def get_or_set(
         self,
@@ -101,20 +161,48 @@ class AsyncClient(
         fetch, up to 1,000. Keys that `fetch` leaves out have no value: they are not stored, and not
         returned. Raises PartialFailure if some keys could not be read, or their values were
         refused."""
-        stored_as = {
-            "ttl": ttl,
-            "tags": listed(tags),
-            "depends_on": listed(depends_on),
-            "content_type": content_type,
-        }
+
+        async def fetch_encoded(asked: Sequence[str]) -> dict[str, Encoded]:
+            values = await fetch(asked)
+            return {key: Encoded(values[key], content_type) for key in asked if key in values}
+
+        try:
+            stored = await self._get_or_set_encoded(
+                namespace,
+                keys,
+                fetch_encoded,
+                ttl=ttl,
+                tags=tags,
+                depends_on=depends_on,
+                accept_stale=accept_stale,
+            )
+        except PartialFailure as exc:
+            results = cast(dict[str, Encoded], exc.results)
+            raise PartialFailure(_data(results), exc.errors) from None
+        return _data(stored)
+
+    async def _get_or_set_encoded(
+        self,
+        namespace: str,
+        keys: Iterable[str],
+        fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, Encoded]]],
+        *,
+        ttl: timedelta | None,
+        tags: Iterable[str],
+        depends_on: Iterable[str],
+        accept_stale: bool,
+    ) -> dict[str, Encoded]:
+        """As `get_many_or_set`, each value with its content type."""
+        stored_as = {"ttl": ttl, "tags": listed(tags), "depends_on": listed(depends_on)}
         fetching = LeasedFetch(
-            self._cache,
+            self._operate,
             self._timeout_s,
             self._background,
             namespace,
             fetch,
             stored_as,
             accept_stale=accept_stale,
+            is_optional=self._is_optional,
         )
         return await fetching.values(several(keys))
 
@@ -165,8 +253,8 @@ class AsyncClient(
             request_id=request_id,
             **condition,
         )
-        answer = await answer_to(self._cache.Set, request, self._timeout_s)
-        return _set_result(answer)
+        repeatable = bool(request_id) or not condition
+        return set_result(await self._operate("set", request, repeatable=repeatable))
 
     async def touch(
         self, namespace: str, key: str, ttl: timedelta | None = None
@@ -174,13 +262,13 @@ class AsyncClient(
         """Gives an entry a new ttl from now on, the namespace's default if none; when it expires
         then, None if there is no entry."""
         request = cache_pb2.TouchRequest(namespace=namespace, key=key, ttl=ttl)
-        answer = await answer_to(self._cache.Touch, request, self._timeout_s)
+        answer = await self._operate("touch", request)
         return answer.expire_time.ToDatetime(UTC) if answer.found else None
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Removes an entry, with `if_version` only that version of it; whether it was there."""
         request = cache_pb2.DeleteRequest(namespace=namespace, key=key, if_version=if_version)
-        answer = await answer_to(self._cache.Delete, request, self._timeout_s)
+        answer: cache_pb2.DeleteResponse = await self._operate("delete", request)
         return answer.deleted
 
     async def describe(self, namespace: str, key: str) -> Description:
@@ -188,15 +276,21 @@ class AsyncClient(
         it is no faster than `get`."""
         request = cache_pb2.DescribeRequest(namespace=namespace, key=key)
         answer = await answer_to(self._cache.Describe, request, self._timeout_s)
-        return _description(answer)
+        return description(answer)
 
     async def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]:
         """The entries that are there, by key. Raises PartialFailure if some could not be read."""
 
         async def read(part: Sequence[str]) -> list[Entry | PantlerError | None]:
             request = cache_pb2.BatchGetRequest(namespace=namespace, keys=part)
-            answer = await answer_to(self._cache.BatchGet, request, self._timeout_s)
-            return [_found(outcome) for outcome in answer.outcomes]
+            try:
+                answer = await self._operate("batch_get", request)
+            except (Unavailable, DeadlineExceeded):
+                if self._is_optional:
+                    return [None] * len(part)
+                raise
+            results = [found(outcome) for outcome in answer.outcomes]
+            return [None if self._is_miss(result) else result for result in results]
 
         return await in_parts(several(keys), read)
 
@@ -212,25 +306,48 @@ class AsyncClient(
     ) -> dict[str, SetResult]:
         """Stores entries, each on its own, all with these tags and dependencies. Raises
         PartialFailure if some could not be stored."""
+        return await self._set_encoded(
+            namespace,
+            {key: Encoded(value, content_type) for key, value in values.items()},
+            ttl=ttl,
+            tags=tags,
+            depends_on=depends_on,
+        )
+
+    async def _set_encoded(
+        self,
+        namespace: str,
+        values: Mapping[str, Encoded],
+        *,
+        ttl: timedelta | None,
+        tags: Iterable[str],
+        depends_on: Iterable[str],
+    ) -> dict[str, SetResult]:
+        """As `set_many`, each value with its content type."""
         stored_as: dict[str, Any] = {
             "ttl": ttl,
             "tags": listed(tags),
             "depends_on": listed(depends_on),
-            "content_type": content_type,
         }
 
         async def store(part: Sequence[str]) -> list[SetResult | PantlerError | None]:
             entries = [
-                cache_pb2.BatchSetEntry(key=key, value=values[key], **stored_as) for key in part
+                cache_pb2.BatchSetEntry(
+                    key=key,
+                    value=values[key].data,
+                    content_type=values[key].content_type,
+                    **stored_as,
+                )
+                for key in part
             ]
             request = cache_pb2.BatchSetRequest(namespace=namespace, entries=entries)
-            answer = await answer_to(self._cache.BatchSet, request, self._timeout_s)
+            answer = await self._operate("batch_set", request)
             return [
-                from_status(outcome.error) if outcome.HasField("error") else _set_result(outcome)
+                from_status(outcome.error) if outcome.HasField("error") else set_result(outcome)
                 for outcome in answer.outcomes
             ]
 
-        return await in_parts(several(values), store, lambda key: len(values[key]))
+        return await in_parts(several(values), store, lambda key: len(values[key].data))
 
     async def delete_many(self, namespace: str, keys: Iterable[str]) -> dict[str, bool]:
         """Removes entries; whether each was there. Raises PartialFailure if some could not be
@@ -238,7 +355,7 @@ class AsyncClient(
 
         async def remove(part: Sequence[str]) -> list[bool | PantlerError | None]:
             request = cache_pb2.BatchDeleteRequest(namespace=namespace, keys=part)
-            answer = await answer_to(self._cache.BatchDelete, request, self._timeout_s)
+            answer = await self._operate("batch_delete", request)
             return [
                 from_status(outcome.error) if outcome.HasField("error") else outcome.deleted
                 for outcome in answer.outcomes
@@ -251,59 +368,5 @@ class AsyncClient(
         return cache_pb2_grpc.CacheServiceStub(self._channel)
 
 
-def _entry(hit: cache_pb2.Hit) -> Entry:
-    message = hit.entry
-    return Entry(
-        value=message.value,
-        version=message.version,
-        create_time=message.create_time.ToDatetime(UTC),
-        expire_time=message.expire_time.ToDatetime(UTC),
-        content_type=message.content_type,
-        tags=tuple(message.tags),
-        stale=hit.stale,
-    )
-
-
-def _found(outcome: cache_pb2.BatchGetOutcome) -> Entry | PantlerError | None:
-    if outcome.HasField("error"):
-        return from_status(outcome.error)
-    return _entry(outcome.hit) if outcome.HasField("hit") else None
-
-
-def _set_result(message: cache_pb2.SetResponse | cache_pb2.BatchSetOutcome) -> SetResult:
-    stored = message.outcome == cache_pb2.SET_OUTCOME_STORED
-    return SetResult(
-        stored=stored,
-        version=message.version,
-        expire_time=message.expire_time.ToDatetime(UTC) if stored else None,
-        visible=message.visible,
-    )
-
-
-def _description(message: cache_pb2.DescribeResponse) -> Description:
-    reason = message.miss_reason
-    known = reason in cache_pb2.MissReason.values()  # not to all clients of a newer server
-    name = cache_pb2.MissReason.Name(reason) if known else str(reason)
-
-    def time(field: str) -> datetime | None:
-        value: Timestamp = getattr(message, field)
-        return value.ToDatetime(UTC) if message.HasField(field) else None
-
-    return Description(
-        found=message.found,
-        stale=message.stale,
-        miss_reason=None if message.found else name.removeprefix("MISS_REASON_"),
-        miss_time=time("miss_time"),
-        miss_cause=message.miss_cause,
-        version=message.version,
-        create_time=time("create_time"),
-        expire_time=time("expire_time"),
-        drop_time=time("drop_time"),
-        ttl=message.ttl.ToTimedelta() if message.HasField("ttl") else None,
-        sliding=message.sliding,
-        value_bytes=message.value_bytes,
-        content_type=message.content_type,
-        tags=tuple(message.tags),
-        depends_on=tuple(message.depends_on),
-        lease_expire_time=time("lease_expire_time"),
-    )
+def _data(encoded: Mapping[str, Encoded]) -> dict[str, bytes]:
+    return {key: one.data for key, one in encoded.items()}

@@ -50,7 +50,7 @@ class CounterCalls(Connection):
             ttl=ttl,
             request_id=request_id,
         )
-        answer = await answer_to(self._counter_service.Increment, request, self._timeout_s)
+        answer = await self._operate("increment", request, repeatable=bool(request_id))
         expires = answer.expire_time.ToDatetime(UTC) if answer.HasField("expire_time") else None
         return CounterResult(answer.value, answer.applied, expires)
 

@@ -20,7 +20,11 @@
     │   └── NotReplicated     … as too few replicas have an invalidation, which did take effect
     ├── DeadlineExceeded      the time was up: allow more
     ├── InternalError         a defect in the server: report it with `request_id`
+    ├── ForkedClient          the process was forked from one with an open client
     ├── RateLimited           `rate_limited` or `slot` was denied: come back after `retry_after`
+    ├── EncodeError           a codec does not take a value: nothing was stored
+    ├── DecodeError           what is stored is not of the codec that reads it
+    ├── UncacheableArgument   the arguments of a `cached` function make no key: give it a template
     └── PartialFailure        some items of a batch failed: `results` has the others
 
 A miss is not among them: `get` gives None; nor is the denial of an `acquire`: its Decision says
@@ -183,6 +187,56 @@ class RateLimited(PantlerError):
         super().__init__(f"{subject!r} is at its limit: try again in {after_s:.3f} s")
 
 
+class EncodeError(PantlerError):
+    """The codec of a namespace does not take a value, which was not stored. Its cause says why.
+    Give what the codec is for, or the namespace another codec."""
+
+    def __init__(self, namespace: str, key: str, content_type: str, value: object) -> None:
+        kind = type(value)
+        super().__init__(
+            f"the value for {key!r} in {namespace!r}, of type {kind.__module__}.{kind.__qualname__}"
+            f", can't be stored as {content_type}"
+        )
+        self.namespace = namespace
+        self.key = key
+        self.content_type = content_type
+        """Of the codec."""
+
+
+class DecodeError(PantlerError):
+    """What is stored is of another codec, or it is damaged; nothing was changed. Read it with the
+    codec that it was stored with; after a change of the type, invalidate it, or store values of the
+    new type in another namespace."""
+
+    def __init__(
+        self, namespace: str, key: str, stored: str, wanted: str, problem: str = ""
+    ) -> None:
+        message = f"the value of {key!r} in {namespace!r} is stored as {stored or 'unknown'}"
+        super().__init__(
+            f"{message} and can't be read: {problem}" if problem else f"{message}, not as {wanted}"
+        )
+        self.namespace = namespace
+        self.key = key
+        self.stored = stored
+        """The content type that was stored with it, empty if there was none."""
+        self.wanted = wanted
+        """The content type of the codec."""
+
+
+class UncacheableArgument(PantlerError):
+    """An argument of a function under `cached` makes no key; the function was not called. Name in
+    the template what stands for it, as `{user.id}` for `user`, or `{price!s}`."""
+
+    def __init__(self, function: str, argument: str, problem: str) -> None:
+        super().__init__(f"the argument {argument!r} of {function} makes no key: {problem}")
+        self.argument = argument
+
+
+class ForkedClient(PantlerError):
+    """The process was forked from one with an open client, and its gRPC can't be used. Open clients
+    after the fork only, or close them before it."""
+
+
 class PartialFailure(PantlerError):
     """Some items of a batch failed. Nothing of the others is lost: they stand in `results`."""
 
@@ -227,6 +281,7 @@ _BY_REASON: dict[str, type[PantlerError]] = {
     "ERROR_REASON_STORE_OUT_OF_MEMORY": ResourceExhausted,
     "ERROR_REASON_TOO_MANY_NAMESPACES": ResourceExhausted,
     "ERROR_REASON_RESPONSE_TOO_LARGE": ResourceExhausted,
+    "ERROR_REASON_TOO_MANY_OPERATIONS": ResourceExhausted,
     "ERROR_REASON_STORE_UNAVAILABLE": Unavailable,
     "ERROR_REASON_SHUTTING_DOWN": Unavailable,
     "ERROR_REASON_OUTCOME_UNKNOWN": OutcomeUnknown,
@@ -280,11 +335,18 @@ def _errors_of_a_call() -> Iterator[None]:
             raise
         raise PantlerError("the client was closed during the call") from None
     except grpc.aio.AioRpcError as exc:
-        status = rpc_status.from_call(exc)  # type: ignore[arg-type]  # it reads what both kinds have
-        if status is None:
-            code: int = exc.code().value[0]
-            status = status_pb2.Status(code=code, message=exc.details() or exc.code().name)
-        raise from_status(status) from exc
+        raise from_rpc_error(exc) from exc
+
+
+def from_rpc_error(exc: grpc.aio.AioRpcError) -> PantlerError:
+    """The error that a call ended with, with that of gRPC as its cause."""
+    status = rpc_status.from_call(exc)  # type: ignore[arg-type]  # it reads what both kinds have
+    if status is None:
+        code: int = exc.code().value[0]
+        status = status_pb2.Status(code=code, message=exc.details() or exc.code().name)
+    error = from_status(status)
+    error.__cause__ = exc
+    return error
 
 
 def from_status(status: status_pb2.Status) -> PantlerError:

@@ -22,15 +22,24 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from pantler.batch import in_parts, parts_of
-from pantler.errors import InvalidArgument, LeaseLost, PantlerError, answer_to, from_status
-from pantler.v1 import cache_pb2, cache_pb2_grpc
+from pantler.codecs import Encoded
+from pantler.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    LeaseLost,
+    PantlerError,
+    Unavailable,
+    from_status,
+)
+from pantler.v1 import cache_pb2
 
 LEASE_S = 10.0  # what the callers of a holder that died wait
 EXTEND_S = 3.0  # between two tries to prolong, and for one: three of them fit into a lease
 WAIT_S = 5.0  # of one call to the server, below what servers give calls to end; then it asks again
+AWAY = (Unavailable, DeadlineExceeded)  # the server, or its Redis, is of no use
 IN_FLIGHT_S = 0.5  # an answer that was sent is there by then
 
-Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
+Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, Encoded]]]
 """Gives the values of keys; a key that it leaves out has none."""
 
 log = logging.getLogger("pantler")
@@ -45,12 +54,20 @@ class Background(Protocol):
     ) -> asyncio.Task[Any]: ...
 
 
+class Operate(Protocol):
+    """Sends an operation, by its name in ExchangeOperation. Raises the error of the call."""
+
+    async def __call__(
+        self, name: str, request: Any, timeout_s: float = 0.0, *, waits: bool = False
+    ) -> Any: ...
+
+
 class LeasedFetch:
     """One namespace's keys and how to fetch and store them."""
 
     def __init__(
         self,
-        cache: "cache_pb2_grpc.CacheServiceAsyncStub",
+        operate: Operate,
         timeout_s: float,
         background: Background,
         namespace: str,
@@ -58,34 +75,45 @@ class LeasedFetch:
         stored_as: Mapping[str, Any],
         *,
         accept_stale: bool,
+        is_optional: bool,
     ) -> None:
-        self._cache = cache
+        """`is_optional`: without the server, or its Redis, the fetch alone will do."""
+        self._operate = operate
         self._timeout_s = timeout_s
         self._background = background
         self._namespace = namespace
         self._fetch = fetch
         self._stored_as = stored_as
         self._accept_stale = accept_stale
+        self._is_optional = is_optional
+        self._wait_s = min(WAIT_S, timeout_s) if is_optional else WAIT_S
         self._holder = uuid4().hex
 
-    async def values(self, keys: Mapping[str, int]) -> dict[str, bytes]:
+    async def values(self, keys: Mapping[str, int]) -> dict[str, Encoded]:
         """The values of keys (each with its place in the call), without those that have none; 1,000
         at a time. Raises what the fetch raises, unless stale values will do, and PartialFailure if
         some keys could not be read or their values were refused."""
         return await in_parts(keys, self._part)
 
-    async def _part(self, keys: Sequence[str]) -> list[bytes | PantlerError | None]:
-        results: dict[str, bytes | PantlerError] = {}
+    async def _part(self, keys: Sequence[str]) -> list[Encoded | PantlerError | None]:
+        results: dict[str, Encoded | PantlerError] = {}
         wanted: Sequence[str] = keys
         while wanted:
             refreshes: dict[str, str] = {}
             mine: dict[str, str] = {}
             others: list[str] = []
-            for key, outcome in zip(wanted, await self._ask(wanted), strict=True):
+            try:
+                outcomes = await self._ask(wanted)
+            except AWAY:
+                if not self._is_optional:
+                    raise
+                results.update(await self._fetched(wanted))
+                break
+            for key, outcome in zip(wanted, outcomes, strict=True):
                 if outcome.HasField("error"):
                     results[key] = from_status(outcome.error)
                 elif outcome.HasField("hit"):
-                    results[key] = outcome.hit.entry.value
+                    results[key] = _encoded(outcome.hit.entry)
                     if outcome.hit.HasField("lease"):
                         refreshes[key] = outcome.hit.lease.token
                 elif outcome.miss.HasField("lease"):
@@ -97,18 +125,24 @@ class LeasedFetch:
             if mine:
                 results.update(await self._fetch_or_stale(mine))
             wanted = others
+        if self._is_optional:
+            away = [key for key, result in results.items() if isinstance(result, AWAY)]
+            results.update(await self._fetched(away) if away else {})
         return [results.get(key) for key in keys]
 
     async def _ask(self, keys: Sequence[str]) -> Sequence[cache_pb2.BatchGetOutcome]:
         """Asks for keys and their leases; waits if others hold all that are missing."""
         lease = cache_pb2.LeaseRequest(
-            ttl=timedelta(seconds=LEASE_S), wait=timedelta(seconds=WAIT_S), holder_id=self._holder
+            ttl=timedelta(seconds=LEASE_S),
+            wait=timedelta(seconds=self._wait_s),
+            holder_id=self._holder,
         )
         request = cache_pb2.BatchGetRequest(
             namespace=self._namespace, keys=keys, lease=lease, accept_stale=self._accept_stale
         )
         asking = self._background(
-            answer_to(self._cache.BatchGet, request, self._timeout_s + WAIT_S), until_closed=True
+            self._operate("batch_get", request, self._timeout_s + self._wait_s, waits=True),
+            until_closed=True,
         )
         try:
             answer: cache_pb2.BatchGetResponse = await asyncio.shield(asking)
@@ -136,7 +170,7 @@ class LeasedFetch:
 
     async def _fetch_or_stale(
         self, leases: Mapping[str, str]
-    ) -> Mapping[str, bytes | PantlerError]:
+    ) -> Mapping[str, Encoded | PantlerError]:
         """What the fetch gives; if it fails, the stale values, where each key has one."""
         try:
             values = await self._fetch_held(leases)
@@ -154,28 +188,24 @@ class LeasedFetch:
         except Exception:
             log.warning("refresh of %s in %r failed", list(leases), self._namespace, exc_info=True)
 
-    async def _stale(self, keys: Iterable[str]) -> dict[str, bytes]:
+    async def _stale(self, keys: Iterable[str]) -> dict[str, Encoded]:
         """The values that may be given after a fetch of them has failed."""
         request = cache_pb2.BatchGetRequest(namespace=self._namespace, keys=keys, accept_stale=True)
         try:
-            answer = await answer_to(self._cache.BatchGet, request, self._timeout_s)
+            answer = await self._operate("batch_get", request)
         except PantlerError:
             return {}  # the failure of the fetch says more
         return {
-            key: outcome.hit.entry.value
+            key: _encoded(outcome.hit.entry)
             for key, outcome in zip(keys, answer.outcomes, strict=True)
             if outcome.HasField("hit")
         }
 
-    async def _fetch_held(self, leases: Mapping[str, str]) -> dict[str, bytes]:
+    async def _fetch_held(self, leases: Mapping[str, str]) -> dict[str, Encoded]:
         """Fetches under leases (tokens by key). Those of which nothing comes are given back."""
         try:
             async with self._prolonged(leases):
-                fetched = await self._fetch(list(leases))
-            values = {key: fetched[key] for key in leases if key in fetched}
-            for key, value in values.items():
-                if not isinstance(value, bytes):
-                    raise TypeError(f"the fetch gave {type(value).__name__} for {key!r}, not bytes")
+                values = await self._fetched(list(leases))
         except Exception:
             await asyncio.shield(self._background(self._release(leases, failed=True)))
             raise
@@ -187,17 +217,30 @@ class LeasedFetch:
             self._background(self._release(missing, failed=False))
         return values
 
+    async def _fetched(self, keys: Sequence[str]) -> dict[str, Encoded]:
+        """What the fetch gives for these."""
+        fetched = await self._fetch(keys)
+        values = {key: fetched[key] for key in keys if key in fetched}
+        for key, (data, _) in values.items():
+            if not isinstance(data, bytes):
+                raise TypeError(f"the fetch gave {type(data).__name__} for {key!r}, not bytes")
+        return values
+
     async def _store(
-        self, values: Mapping[str, bytes], leases: Mapping[str, str]
+        self, values: Mapping[str, Encoded], leases: Mapping[str, str]
     ) -> dict[str, PantlerError]:
         """Stores what was fetched; what was refused, as too large, say. A value that is not stored
         because the server is away, or something happened to its key, is still a value. Cancelled,
         it goes on in the background."""
         refused: dict[str, PantlerError] = {}
-        for part in parts_of(list(values), lambda key: len(values[key])):
+        for part in parts_of(list(values), lambda key: len(values[key].data)):
             entries = [
                 cache_pb2.BatchSetEntry(
-                    key=key, value=values[key], fill_token=leases[key], **self._stored_as
+                    key=key,
+                    value=values[key].data,
+                    content_type=values[key].content_type,
+                    fill_token=leases[key],
+                    **self._stored_as,
                 )
                 for key in part
             ]
@@ -209,7 +252,7 @@ class LeasedFetch:
     ) -> None:
         request = cache_pb2.BatchSetRequest(namespace=self._namespace, entries=entries)
         try:
-            answer = await answer_to(self._cache.BatchSet, request, self._timeout_s)
+            answer = await self._operate("batch_set", request)
         except InvalidArgument as exc:
             if len(entries) > 1:  # whichever it is, the others are well
                 for entry in entries:
@@ -248,7 +291,7 @@ class LeasedFetch:
             namespace=self._namespace, key=key, token=token, ttl=timedelta(seconds=LEASE_S)
         )
         try:
-            await answer_to(self._cache.ExtendLease, request, EXTEND_S)
+            await self._operate("extend_lease", request, EXTEND_S)
         except LeaseLost:
             return False  # the fetch goes on: its caller wants the value all the same
         except PantlerError as exc:
@@ -263,8 +306,12 @@ class LeasedFetch:
                 namespace=self._namespace, key=key, token=token, failed=failed
             )
             try:
-                await answer_to(self._cache.ReleaseLease, request, self._timeout_s)
+                await self._operate("release_lease", request)
             except PantlerError as exc:
                 log.warning("lease of %r in %r not released: %s", key, self._namespace, exc)
 
         await asyncio.gather(*(release(key, token) for key, token in leases.items()))
+
+
+def _encoded(entry: cache_pb2.Entry) -> Encoded:
+    return Encoded(entry.value, entry.content_type)

@@ -1,23 +1,36 @@
 """What the client gives back."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A stored value. Times are by Redis's clock, in UTC."""
+class Entry(NamedTuple):
+    """A stored value. Times are by Redis's clock."""
 
     value: bytes
     version: int
     """Identifies this write of the key; it says nothing about order."""
-    create_time: datetime
-    """How old the value is: when it was stored or, by `get_or_set`, when its fetch began."""
-    expire_time: datetime
-    content_type: str
+    create_us: int
+    """`create_time` as microseconds of Unix time."""
+    expire_us: int
+    """`expire_time` as microseconds of Unix time."""
+    content_type: str = ""
     tags: tuple[str, ...] = ()
     stale: bool = False
     """Whether its ttl is over, and it is given for the namespace's grace."""
+
+    @property
+    def create_time(self) -> datetime:
+        """How old the value is: when it was stored or, by `get_or_set`, when its fetch began."""
+        return EPOCH + timedelta(microseconds=self.create_us)
+
+    @property
+    def expire_time(self) -> datetime:
+        """When its ttl is over."""
+        return EPOCH + timedelta(microseconds=self.expire_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class RateLimitCalls(Connection):
             request_id=request_id,
             **messages.limited_by(rule),
         )
-        answer = await answer_to(self._rate_limit_service.Acquire, request, self._timeout_s)
+        answer = await self._operate("acquire", request, repeatable=bool(request_id))
         return messages.decision(answer)
 
     async def acquire_all(

@@ -18,7 +18,8 @@ def limited(
     """The decorator. `permits` gives those of a subject."""
 
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        if not inspect.iscoroutinefunction(function):
+        awaited = map(inspect.iscoroutinefunction, (function, type(function).__call__))
+        if not any(awaited):  # the latter of objects, as functions under `cached`
             raise TypeError(f"rate_limited is for `async def` functions, not for {function!r}")
         subject_of = subject if callable(subject) else _formatted(subject, function)
 

@@ -29,7 +29,7 @@ class InvalidationWatch(ResumedStream[WatchMessage]):
         heartbeat_interval: timedelta,
     ) -> None:
         super().__init__(method, heartbeat_interval)
-        self.resume_token = resume_token
+        self.resume_token: str = resume_token
         """With it another watch goes on after the newest message."""
         self._namespaces = namespaces
         self._forgotten = False  # the server does not know our token any more

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """Starts a task that is not meant to fail: if it does, the log says so at once."""
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_report)
+    task.add_done_callback(report)
     return task
 
 
@@ -47,7 +47,8 @@ async def stop(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=ASK_AGAIN_S)
 
 
-def _report(task: asyncio.Task[None]) -> None:
+def report(task: asyncio.Task[None]) -> None:
+    """For the end of a task that is not meant to fail."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("defect in a background task", task=task.get_name(), exc_info=error)
 

@@ -31,6 +31,7 @@
     ├── CdnRefused            a CDN refused what it was asked for
     ├── CdnUnavailable        a CDN is away or failed
     ├── ResponseTooLarge      the answer would not fit a message
+    ├── TooManyOperations     an Exchange has too many under way
     ├── ConfigInvalid         a configuration file that can't be put in force
     ├── DeadlinePassed        the call's time was up
     ├── ShuttingDown          the worker takes no more calls
@@ -407,6 +408,18 @@ class ResponseTooLarge(ServiceError):
             f"{max_message_bytes}: ask for fewer keys at once, or raise `max_message_bytes`",
             response_bytes=str(response_bytes),
             max_message_bytes=str(max_message_bytes),
+        )
+
+
+class TooManyOperations(ServiceError):
+    """As many operations of an Exchange are under way as may, and nothing was done. The caller
+    sends the next when others are answered."""
+
+    def __init__(self, max_operations: int) -> None:
+        super().__init__(
+            f"{max_operations} operations of this stream are under way: send the next when others "
+            "are answered",
+            max_operations=str(max_operations),
         )
 
 

@@ -1,14 +1,18 @@
 """CacheService: entries under keys."""
 
+from collections.abc import AsyncIterator, Mapping
+
 from pantler.v1 import cache_pb2
 
 from pantler_server.core.call import Call
+from pantler_server.core.config import Settings
 from pantler_server.core.errors import HasOrigin
 from pantler_server.core.namespace import Namespace, Namespaces
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.record.engine import RecordEngine
 from pantler_server.engines.cdn.invalidation import PurgedInvalidation
 from pantler_server.servicers import convert, convert_record, validate
+from pantler_server.servicers.exchange import Exchange, Handler
 
 
 class CacheServicer:
@@ -23,11 +27,31 @@ class CacheServicer:
         deletion: PurgedInvalidation,
         records: RecordEngine,
         namespaces: Namespaces,
+        others: Mapping[str, Handler],
+        settings: Settings,
     ) -> None:
+        """`others` are the RPCs of other services that Exchange has, by its names for them."""
         self._engine = engine
         self._deletion = deletion
         self._records = records
         self._namespaces = namespaces
+        own: dict[str, Handler] = {
+            "get": self.Get,
+            "batch_get": self.BatchGet,
+            "set": self.Set,
+            "batch_set": self.BatchSet,
+            "delete": self.Delete,
+            "batch_delete": self.BatchDelete,
+            "touch": self.Touch,
+            "release_lease": self.ReleaseLease,
+            "extend_lease": self.ExtendLease,
+        }
+        self.exchange = Exchange(engine, records, namespaces, {**own, **others}, settings)
+
+    def Exchange(
+        self, requests: AsyncIterator[cache_pb2.ExchangeRequest], call: Call
+    ) -> AsyncIterator[bytes]:
+        return self.exchange.serve(requests, call)
 
     async def Get(self, request: cache_pb2.GetRequest, call: Call) -> cache_pb2.GetResponse:
         name, key = validate.namespace(request.namespace), convert.key(request)

@@ -88,6 +88,9 @@ _MEANINGS: dict[type[errors.ServiceError], _Meaning] = {
     errors.ResponseTooLarge: _Meaning(
         code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_RESPONSE_TOO_LARGE
     ),
+    errors.TooManyOperations: _Meaning(
+        code_pb2.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_TOO_MANY_OPERATIONS
+    ),
     errors.ConfigInvalid: _Meaning(
         code_pb2.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_CONFIG_INVALID
     ),

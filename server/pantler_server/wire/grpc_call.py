@@ -6,10 +6,7 @@ from uuid import uuid4
 
 import grpc.aio
 
-from pantler_server.core.call import Call
-
-# What is kept back of a deadline, so that an answer (UNAVAILABLE, say) still reaches the caller.
-MARGIN_RATIO, MAX_MARGIN_S = 0.1, 0.05
+from pantler_server.core.call import Call, answer_by
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -23,7 +20,7 @@ class GrpcCall(Call):
         remaining_s: float | None = context.time_remaining()
         if remaining_s is None:
             remaining_s = default_deadline_s
-        self.deadline = now + remaining_s - min(remaining_s * MARGIN_RATIO, MAX_MARGIN_S)
+        self.deadline = answer_by(now, remaining_s)
         self._context = context
         self._metadata: Mapping[str, str | bytes] | None = None
         self._request_id = ""

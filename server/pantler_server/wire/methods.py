@@ -13,20 +13,14 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 from prometheus_client import Histogram
 
 from pantler_server.core.config import Settings
-from pantler_server.core.errors import (
-    DeadlinePassed,
-    FieldViolation,
-    InternalError,
-    InvalidFields,
-    ResponseTooLarge,
-    ServiceError,
-)
+from pantler_server.core.errors import ResponseTooLarge
+from pantler_server.servicers.failure import service_error
 from pantler_server.servicers.status import status_of
 from pantler_server.wire.gate import Gate
 from pantler_server.wire.grpc_call import Context, GrpcCall
@@ -46,7 +40,8 @@ class Method:
     """One RPC of one service, from bytes to bytes.
 
     `handle` is the servicer's method: a coroutine function, or an async generator function where
-    the response is a stream. It takes the request, or an iterator of requests, and the Call.
+    the response is a stream. It takes the request, or an iterator of requests, and the Call. What a
+    stream has in bytes is sent as it is.
     """
 
     def __init__(
@@ -118,7 +113,7 @@ class Method:
             self._gate.enter()
             request = self._parse(raw) if raw.__class__ is bytes else self._parse_each(raw)
             async for response in self._handle(request, call):
-                yield response.SerializeToString()
+                yield response if response.__class__ is bytes else response.SerializeToString()
         except Exception as exc:  # noqa: BLE001 - every error becomes a status
             await self._fail(exc, call, context, began)
         took_s = time.monotonic() - began
@@ -134,25 +129,13 @@ class Method:
         self, exc: Exception, call: GrpcCall, context: Context, began: float
     ) -> NoReturn:
         """Ends the call with the status that says what went wrong."""
-        error = self._service_error(exc, call)
+        error = service_error(exc, self.name, call.request_id)
         status = rpc_status.to_status(status_of(error, call.request_id))
         took_s = time.monotonic() - began
         self._took_s.setdefault(status.code.name, []).append(took_s)
         if status.code in _ALWAYS_LOGGED:
             self._log(call, status.code.name, took_s)
         await context.abort_with_status(status)
-
-    def _service_error(self, exc: Exception, call: GrpcCall) -> ServiceError:
-        match exc:
-            case ServiceError():
-                return exc
-            case DecodeError():
-                name = self._descriptor.input_type.name
-                return InvalidFields([FieldViolation("", f"the bytes are not a {name}")])
-            case TimeoutError():
-                return DeadlinePassed("the deadline passed before there was an answer")
-        log.error("defect", method=self.name, request_id=call.request_id, exc_info=exc)
-        return InternalError("a defect in Pantler; the log has it under the request id")
 
     def _log(self, call: GrpcCall, code: str, took_s: float) -> None:
         log.info(

@@ -3,6 +3,8 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
+from pantler.v1 import counter_pb2 as _counter_pb2
+from pantler.v1 import rate_limit_pb2 as _rate_limit_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -375,3 +377,107 @@ class DescribeResponse(_message.Message):
     depends_on: _containers.RepeatedScalarFieldContainer[str]
     lease_expire_time: _timestamp_pb2.Timestamp
     def __init__(self, found: _Optional[bool] = ..., stale: _Optional[bool] = ..., miss_reason: _Optional[_Union[MissReason, str]] = ..., miss_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., miss_cause: _Optional[str] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drop_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sliding: _Optional[bool] = ..., value_bytes: _Optional[int] = ..., content_type: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., depends_on: _Optional[_Iterable[str]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ExchangeRequest(_message.Message):
+    __slots__ = ("operations", "cancelled_ids")
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_IDS_FIELD_NUMBER: _ClassVar[int]
+    operations: _containers.RepeatedCompositeFieldContainer[ExchangeOperation]
+    cancelled_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, operations: _Optional[_Iterable[_Union[ExchangeOperation, _Mapping]]] = ..., cancelled_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ExchangeOperation(_message.Message):
+    __slots__ = ("id", "timeout_ms", "gets", "get", "batch_get", "set", "batch_set", "delete", "batch_delete", "touch", "release_lease", "extend_lease", "acquire", "increment")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    GETS_FIELD_NUMBER: _ClassVar[int]
+    GET_FIELD_NUMBER: _ClassVar[int]
+    BATCH_GET_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SET_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_DELETE_FIELD_NUMBER: _ClassVar[int]
+    TOUCH_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_LEASE_FIELD_NUMBER: _ClassVar[int]
+    EXTEND_LEASE_FIELD_NUMBER: _ClassVar[int]
+    ACQUIRE_FIELD_NUMBER: _ClassVar[int]
+    INCREMENT_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    timeout_ms: int
+    gets: ExchangeGets
+    get: GetRequest
+    batch_get: BatchGetRequest
+    set: SetRequest
+    batch_set: BatchSetRequest
+    delete: DeleteRequest
+    batch_delete: BatchDeleteRequest
+    touch: TouchRequest
+    release_lease: ReleaseLeaseRequest
+    extend_lease: ExtendLeaseRequest
+    acquire: _rate_limit_pb2.AcquireRequest
+    increment: _counter_pb2.IncrementRequest
+    def __init__(self, id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., gets: _Optional[_Union[ExchangeGets, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., batch_get: _Optional[_Union[BatchGetRequest, _Mapping]] = ..., set: _Optional[_Union[SetRequest, _Mapping]] = ..., batch_set: _Optional[_Union[BatchSetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., batch_delete: _Optional[_Union[BatchDeleteRequest, _Mapping]] = ..., touch: _Optional[_Union[TouchRequest, _Mapping]] = ..., release_lease: _Optional[_Union[ReleaseLeaseRequest, _Mapping]] = ..., extend_lease: _Optional[_Union[ExtendLeaseRequest, _Mapping]] = ..., acquire: _Optional[_Union[_rate_limit_pb2.AcquireRequest, _Mapping]] = ..., increment: _Optional[_Union[_counter_pb2.IncrementRequest, _Mapping]] = ...) -> None: ...
+
+class ExchangeGets(_message.Message):
+    __slots__ = ("namespace", "keys", "accept_stale")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_STALE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    accept_stale: bool
+    def __init__(self, namespace: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., accept_stale: _Optional[bool] = ...) -> None: ...
+
+class ExchangeHits(_message.Message):
+    __slots__ = ("indexes", "values", "versions", "create_times_us", "expire_times_us")
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIMES_US_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIMES_US_FIELD_NUMBER: _ClassVar[int]
+    indexes: _containers.RepeatedScalarFieldContainer[int]
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    create_times_us: _containers.RepeatedScalarFieldContainer[int]
+    expire_times_us: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, indexes: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[bytes]] = ..., versions: _Optional[_Iterable[int]] = ..., create_times_us: _Optional[_Iterable[int]] = ..., expire_times_us: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ExchangeResponse(_message.Message):
+    __slots__ = ("results", "closing")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ExchangeResult]
+    closing: bool
+    def __init__(self, results: _Optional[_Iterable[_Union[ExchangeResult, _Mapping]]] = ..., closing: _Optional[bool] = ...) -> None: ...
+
+class ExchangeResult(_message.Message):
+    __slots__ = ("id", "error", "hits", "get", "batch_get", "set", "batch_set", "delete", "batch_delete", "touch", "release_lease", "extend_lease", "acquire", "increment")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    GET_FIELD_NUMBER: _ClassVar[int]
+    BATCH_GET_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SET_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_DELETE_FIELD_NUMBER: _ClassVar[int]
+    TOUCH_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_LEASE_FIELD_NUMBER: _ClassVar[int]
+    EXTEND_LEASE_FIELD_NUMBER: _ClassVar[int]
+    ACQUIRE_FIELD_NUMBER: _ClassVar[int]
+    INCREMENT_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    error: _status_pb2.Status
+    hits: ExchangeHits
+    get: GetResponse
+    batch_get: BatchGetResponse
+    set: SetResponse
+    batch_set: BatchSetResponse
+    delete: DeleteResponse
+    batch_delete: BatchDeleteResponse
+    touch: TouchResponse
+    release_lease: ReleaseLeaseResponse
+    extend_lease: ExtendLeaseResponse
+    acquire: _rate_limit_pb2.AcquireResponse
+    increment: _counter_pb2.IncrementResponse
+    def __init__(self, id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., hits: _Optional[_Union[ExchangeHits, _Mapping]] = ..., get: _Optional[_Union[GetResponse, _Mapping]] = ..., batch_get: _Optional[_Union[BatchGetResponse, _Mapping]] = ..., set: _Optional[_Union[SetResponse, _Mapping]] = ..., batch_set: _Optional[_Union[BatchSetResponse, _Mapping]] = ..., delete: _Optional[_Union[DeleteResponse, _Mapping]] = ..., batch_delete: _Optional[_Union[BatchDeleteResponse, _Mapping]] = ..., touch: _Optional[_Union[TouchResponse, _Mapping]] = ..., release_lease: _Optional[_Union[ReleaseLeaseResponse, _Mapping]] = ..., extend_lease: _Optional[_Union[ExtendLeaseResponse, _Mapping]] = ..., acquire: _Optional[_Union[_rate_limit_pb2.AcquireResponse, _Mapping]] = ..., increment: _Optional[_Union[_counter_pb2.IncrementResponse, _Mapping]] = ...) -> None: ...

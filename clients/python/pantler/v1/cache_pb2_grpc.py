@@ -90,6 +90,11 @@ class CacheServiceStub:
                 request_serializer=pantler_dot_v1_dot_cache__pb2.DescribeRequest.SerializeToString,
                 response_deserializer=pantler_dot_v1_dot_cache__pb2.DescribeResponse.FromString,
                 _registered_method=True)
+        self.Exchange = channel.stream_stream(
+                '/pantler.v1.CacheService/Exchange',
+                request_serializer=pantler_dot_v1_dot_cache__pb2.ExchangeRequest.SerializeToString,
+                response_deserializer=pantler_dot_v1_dot_cache__pb2.ExchangeResponse.FromString,
+                _registered_method=True)
 
 
 class CacheServiceServicer:
@@ -195,6 +200,20 @@ class CacheServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Exchange(self, request_iterator, context):
+        """Exchange carries many operations in each message of a stream, and their results back: for a program with
+        many calls under way at once, which costs each of them a fraction of a call of its own. Operations run
+        side by side and in no order, those of one message too; each has the result and the errors of the RPC
+        whose request it is. What takes longer is answered in a later message and holds up nothing.
+
+        The stream lasts until the caller ends its side and all is answered. A server that says `closing` wants
+        no more operations on it: open another, end this side, and read on until the end. A message with more
+        than 1,000 operations, or with more than 10,000 keys in all, ends the stream with INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CacheServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -247,6 +266,11 @@ def add_CacheServiceServicer_to_server(servicer, server):
                     servicer.Describe,
                     request_deserializer=pantler_dot_v1_dot_cache__pb2.DescribeRequest.FromString,
                     response_serializer=pantler_dot_v1_dot_cache__pb2.DescribeResponse.SerializeToString,
+            ),
+            'Exchange': grpc.stream_stream_rpc_method_handler(
+                    servicer.Exchange,
+                    request_deserializer=pantler_dot_v1_dot_cache__pb2.ExchangeRequest.FromString,
+                    response_serializer=pantler_dot_v1_dot_cache__pb2.ExchangeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -525,6 +549,33 @@ class CacheService:
             '/pantler.v1.CacheService/Describe',
             pantler_dot_v1_dot_cache__pb2.DescribeRequest.SerializeToString,
             pantler_dot_v1_dot_cache__pb2.DescribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exchange(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/pantler.v1.CacheService/Exchange',
+            pantler_dot_v1_dot_cache__pb2.ExchangeRequest.SerializeToString,
+            pantler_dot_v1_dot_cache__pb2.ExchangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

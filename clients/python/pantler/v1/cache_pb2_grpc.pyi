@@ -92,6 +92,16 @@ class CacheServiceStub:
     """Describe tells everything about a key but its value, and why there is none. For people who look
     into something: it is no faster than a Get.
     """
+    Exchange: _grpc.StreamStreamMultiCallable[_cache_pb2.ExchangeRequest, _cache_pb2.ExchangeResponse]
+    """Exchange carries many operations in each message of a stream, and their results back: for a program with
+    many calls under way at once, which costs each of them a fraction of a call of its own. Operations run
+    side by side and in no order, those of one message too; each has the result and the errors of the RPC
+    whose request it is. What takes longer is answered in a later message and holds up nothing.
+
+    The stream lasts until the caller ends its side and all is answered. A server that says `closing` wants
+    no more operations on it: open another, end this side, and read on until the end. A message with more
+    than 1,000 operations, or with more than 10,000 keys in all, ends the stream with INVALID_ARGUMENT.
+    """
 
 @_typing.type_check_only
 class CacheServiceAsyncStub(CacheServiceStub):
@@ -156,6 +166,16 @@ class CacheServiceAsyncStub(CacheServiceStub):
     Describe: _aio.UnaryUnaryMultiCallable[_cache_pb2.DescribeRequest, _cache_pb2.DescribeResponse]  # type: ignore[assignment]
     """Describe tells everything about a key but its value, and why there is none. For people who look
     into something: it is no faster than a Get.
+    """
+    Exchange: _aio.StreamStreamMultiCallable[_cache_pb2.ExchangeRequest, _cache_pb2.ExchangeResponse]  # type: ignore[assignment]
+    """Exchange carries many operations in each message of a stream, and their results back: for a program with
+    many calls under way at once, which costs each of them a fraction of a call of its own. Operations run
+    side by side and in no order, those of one message too; each has the result and the errors of the RPC
+    whose request it is. What takes longer is answered in a later message and holds up nothing.
+
+    The stream lasts until the caller ends its side and all is answered. A server that says `closing` wants
+    no more operations on it: open another, end this side, and read on until the end. A message with more
+    than 1,000 operations, or with more than 10,000 keys in all, ends the stream with INVALID_ARGUMENT.
     """
 
 class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -278,6 +298,22 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cache_pb2.DescribeResponse, _abc.Awaitable[_cache_pb2.DescribeResponse]]:
         """Describe tells everything about a key but its value, and why there is none. For people who look
         into something: it is no faster than a Get.
+        """
+
+    @_abc_1.abstractmethod
+    def Exchange(
+        self,
+        request_iterator: _MaybeAsyncIterator[_cache_pb2.ExchangeRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cache_pb2.ExchangeResponse], _abc.AsyncIterator[_cache_pb2.ExchangeResponse]]:
+        """Exchange carries many operations in each message of a stream, and their results back: for a program with
+        many calls under way at once, which costs each of them a fraction of a call of its own. Operations run
+        side by side and in no order, those of one message too; each has the result and the errors of the RPC
+        whose request it is. What takes longer is answered in a later message and holds up nothing.
+
+        The stream lasts until the caller ends its side and all is answered. A server that says `closing` wants
+        no more operations on it: open another, end this side, and read on until the end. A message with more
+        than 1,000 operations, or with more than 10,000 keys in all, ends the stream with INVALID_ARGUMENT.
         """
 
 def add_CacheServiceServicer_to_server(servicer: CacheServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

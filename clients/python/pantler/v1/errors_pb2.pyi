@@ -43,6 +43,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_CDN_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_NO_HTTP: _ClassVar[ErrorReason]
     ERROR_REASON_PURGE_BACKLOG_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_OPERATIONS: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
@@ -81,4 +82,5 @@ ERROR_REASON_CDN_REFUSED: ErrorReason
 ERROR_REASON_CDN_UNAVAILABLE: ErrorReason
 ERROR_REASON_NO_HTTP: ErrorReason
 ERROR_REASON_PURGE_BACKLOG_FULL: ErrorReason
+ERROR_REASON_TOO_MANY_OPERATIONS: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason

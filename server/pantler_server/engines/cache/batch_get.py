@@ -47,20 +47,29 @@ class BatchGet:
         if level is None:
             return await self._get_far(space, wanted, deadline, ask, accept_stale, {})
         left = left_ratio(space, ask)
-        places = [place_of(space, key) for key in wanted]
+        results: list[Hit | Miss | ServiceError | None] = [
+            *self._first_level.find_plain(level, wanted, left)
+        ]
+        others = [index for index, found in enumerate(results) if found is None]
+        if not others:
+            return results  # type: ignore[return-value]  # each was found
+        places = [place_of(space, wanted[index]) for index in others]
         near, tickets = self._first_level.begin_many(
             level, places, [left] * len(places), leased=ask is not None
         )
-        results: list[Hit | Miss | ServiceError | None] = [*near]
-        far = [index for index, found in enumerate(near) if found is None]
+        far = []
+        for index, found in zip(others, near, strict=True):
+            results[index] = found
+            if found is None:
+                far.append(index)
         if far:
             keys_far = [wanted[index] for index in far]
             with closing_all(tickets):
                 found_far = await self._get_far(
                     space, keys_far, deadline, ask, accept_stale, tickets
                 )
-            for index, found in zip(far, found_far, strict=True):
-                results[index] = found
+            for index, end in zip(far, found_far, strict=True):
+                results[index] = end
         return results  # type: ignore[return-value]  # each key was near or far
 
     async def _get_far(

@@ -21,7 +21,7 @@ are what is known of its partition (known_marks.py).
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from random import random
+from random import choice, random
 from time import monotonic
 from typing import Self
 
@@ -35,7 +35,7 @@ from pantler_server.engines.cache.follow_up import SLIDE_RATIO
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.known_marks import DOUBT_S, KnownMarks, Looks
 from pantler_server.engines.cache.model import Hit, Miss, MissReason
-from pantler_server.engines.cache.reading import Place, Reader, Sight
+from pantler_server.engines.cache.reading import Place, Reader, Sight, place_of
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
 from pantler_server.store.store import Store
 from pantler_server.store.tracking import Listener, Tracked, Tracking
@@ -176,6 +176,36 @@ class Level:
             return None  # it gets its ttl again, which takes a read
         return kept.read_hit(packed)
 
+    def find_plain(self, wanted: Sequence[str], left_ratio: float) -> list[Hit | None]:
+        """As `find` of many keys, in half its time for each: of plain hits, the most of all; where
+        there is more to look at it finds nothing. Only in a namespace of one partition."""
+        partition = self.space.partitions[0]
+        part = self.parts[partition.tag]
+        tracked, by, now = part.tracked, part.by, monotonic()
+        if (
+            len(self.parts) != 1
+            or not by
+            or tracked is None
+            or now - tracked.sure_at > self.bound_s
+            or now > part.good_until
+        ):
+            return [None] * len(wanted)
+        part.asked = True
+        now_us = int(now * 1e6) + tracked.ahead_us
+        get, prefix = self.kept.get, partition.tag + keys.ENTRY
+        found: list[Hit | None] = []
+        for key in wanted:
+            hit, packed = None, get(prefix + key.encode())
+            if packed is not None:
+                kept_by, _, begin, version, created_us, expires_us, ttl_us = _unpack(packed)
+                left_us = expires_us - now_us
+                if begin == entry.PLAIN and kept_by == by and left_us > ttl_us * left_ratio:
+                    value = packed[_SIZE:]
+                    fields = (value, version, created_us, expires_us, "", (), False, "", None)
+                    hit = tuple.__new__(Hit, fields)  # past the constructor, as in `find`
+            found.append(hit)
+        return found
+
     def now_us(self, partition: Partition) -> int:
         """The time by Redis's clock (Unix us), a round trip too early at most. Of a partition that
         `find` found something in."""
@@ -288,6 +318,21 @@ class FirstLevel:
             if level is None:
                 return NO_TICKET
         return self._find(level, at, left_ratio, leased=leased) or self._open(level, at)
+
+    def find_plain(
+        self, level: Level, wanted: Sequence[str], left_ratio: float
+    ) -> list[Hit | None]:
+        """As `Level.find_plain`; counted, and one of them audited now and then."""
+        found = level.find_plain(wanted, left_ratio)
+        count = len(found) - found.count(None)
+        level.stats.l1_hits += count
+        level.stats.hits += count
+        if count and random() < level.audit_ratio * count:
+            index, hit = choice([one for one in enumerate(found) if one[1] is not None])
+            at = place_of(level.space, wanted[index])
+            assert hit is not None
+            self._auditor.audit(at, hit, level.now_us(at.partition))
+        return found
 
     def begin_many(
         self, level: Level, places: Sequence[Place], left_ratios: Sequence[float], *, leased: bool
