@@ -295,8 +295,10 @@ async def test_a_value_too_large_for_a_message_goes_alone(
 
 
 async def test_what_a_slow_server_does_not_answer_is_bounded(
-    behind: pantler.AsyncClient, proxy: FaultProxy, namespace: str
+    behind: pantler.AsyncClient, proxy: FaultProxy, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(behind, "_timeout_s", 50.0)  # of a busy machine
+    monkeypatch.setattr(behind._exchange, "_timeout_s", 50.0)
     proxy.stall()
     value = bytes(20_000)
     writes = [asyncio.create_task(behind.set(namespace, f"{n}", value)) for n in range(4_000)]

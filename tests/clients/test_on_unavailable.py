@@ -112,7 +112,7 @@ async def test_a_program_lives_while_its_server_is_killed_and_started_again(
     began = time.perf_counter()
     for number in range(20):
         assert await load(number) == f"user {number}"
-    assert (time.perf_counter() - began) / 20 < 0.001
+    assert (time.perf_counter() - began) / 20 < 0.02
     assert await client.get_or_set(namespace, "k", fetch) == b"fetched"
     assert await client.get(namespace, "k") is None
     assert await client.get_many(namespace, ["k", "l"]) == {}
