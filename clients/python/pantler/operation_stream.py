@@ -257,7 +257,8 @@ class OperationStream:
                     request.cancelled_ids.extend(cancelled)
                     self._cancelled = []
                 await call.write(request)
-                self._next = None
+                if self._next is request:  # not one that came while cancellations were written
+                    self._next = None
                 self._owner.send_on()
 
     def _end_gets(self, first: int, hits: cache_pb2.ExchangeHits) -> None:
