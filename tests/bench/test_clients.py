@@ -5,7 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.docs.page import ROOT
@@ -26,7 +25,6 @@ COMPARED = {
 """How the lines of a part begin, and what they go on with, in order."""
 
 
-@pytest.mark.skipif((psutil.cpu_count() or 1) < 2, reason="the benchmark needs two processors")
 @pytest.mark.slow
 async def test_every_line_of_the_comparison_is_printed(tmp_path: Path) -> None:
     chart = tmp_path / "clients.svg"
