@@ -30,7 +30,7 @@ format: $(READY) ## Format the code and the protos
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
-gen: $(READY) ## Generate code from proto/, and the synchronous client
+gen: $(READY) ## Generate code from proto/, the synchronous client and docs/reference
 	@scripts/generate .
 
 bench: $(READY) ## Measure side by side with what a user would pick instead
