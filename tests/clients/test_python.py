@@ -14,6 +14,7 @@ from pantler.errors import from_status
 from pantler.v1 import errors_pb2
 from redis.asyncio import Redis
 
+from tests.servers.fault_proxy import FaultProxy
 from tests.servers.pantler import PantlerServer
 from tests.servers.valkey import free_port
 
@@ -192,3 +193,23 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     ]
     assert len(classes) == 26
     assert all(one.__name__ in errors.__doc__ for one in classes)
+
+
+async def test_what_begins_while_a_cancellation_is_written_is_sent(
+    server: PantlerServer, namespace: str
+) -> None:
+    async with (
+        FaultProxy(int(server.address.rpartition(":")[2])) as proxy,
+        pantler.AsyncClient(f"127.0.0.1:{proxy.port}") as client,
+    ):
+        await client.set(namespace, "k", b"v")
+        await client.get(namespace, "k")  # a stream is open
+        proxy.hold_replies()
+        for _ in range(5):
+            writing = asyncio.create_task(client.set(namespace, "k", b"v"))
+            await asyncio.sleep(0.05)
+            writing.cancel()
+            reading = asyncio.create_task(client.get(namespace, "k"))
+            await asyncio.wait((writing,))
+        proxy.restore()
+        assert await reading is not None

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         WatchMessage,
     )
     from pantler.namespace import Namespace
+    from pantler.near_cache import NearCache, NearCacheStats
     from pantler.rate_limit_model import (
         AllDecision,
         Decision,
@@ -143,6 +144,8 @@ __all__ = [
     "MemberRank",
     "MemberRanks",
     "Namespace",
+    "NearCache",
+    "NearCacheStats",
     "NearbyLocation",
     "NotFound",
     "NotReplicated",
@@ -217,6 +220,8 @@ _MODULES = {
     "MemberRank": "leaderboard_model",
     "MemberRanks": "leaderboard_model",
     "Namespace": "namespace",
+    "NearCache": "near_cache",
+    "NearCacheStats": "near_cache",
     "NearbyLocation": "geo_model",
     "PatternProgress": "model",
     "Point": "geo_model",

@@ -12,7 +12,6 @@ from pantler.cdn_model import CachePolicy, EdgeValue, PurgeReceipt, PurgeState, 
 from pantler.connection import Connection
 from pantler.errors import DeadlineExceeded, answer_to
 from pantler.record_messages import fields_of, struct
-from pantler.repeated import repeated
 from pantler.v1 import cdn_pb2, cdn_pb2_grpc
 
 # How soon a purge is looked at again: soon at first, then more seldom.
@@ -119,13 +118,7 @@ class CdnCalls(Connection):
             soft=soft,
             request_id=uuid4().hex if request_id is None else request_id,
         )
-
-        async def send(timeout_s: float) -> cdn_pb2.PurgeResponse:
-            return await answer_to(self._cdn_service.Purge, request, timeout_s)
-
-        if request.request_id:
-            return (await repeated(send, self._timeout_s)).purge_id
-        return (await send(self._timeout_s)).purge_id
+        return (await answer_to(self._cdn_service.Purge, request, self._timeout_s)).purge_id
 
     async def get_purge(self, purge_id: str) -> PurgeStatus:
         """What became of a purge, for a day. Raises NotFound if there is none with the id."""

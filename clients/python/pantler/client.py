@@ -26,6 +26,7 @@ from pantler.leaderboard import LeaderboardCalls
 from pantler.leased_fetch import LeasedFetch
 from pantler.model import Description, Entry, SetResult
 from pantler.namespace import Namespace
+from pantler.near_cache import NearCacheStats
 from pantler.operation_stream import StreamLost
 from pantler.rate_limit import RateLimitCalls
 from pantler.records import RecordCalls
@@ -64,6 +65,8 @@ class AsyncClient(
     may wait for a cache that hangs, twice that in `get_or_set`, before the server is left alone.
 
     `hooks` are told of all calls: `pantler.telemetry.Hook`.
+
+    `near_cache`: which entries it keeps in its own memory, and for how long (`pantler.NearCache`).
     """
 
     def namespace(
@@ -89,10 +92,16 @@ class AsyncClient(
     async def get(self, namespace: str, key: str, *, accept_stale: bool = False) -> Entry | None:
         """The entry; None if there is none. `accept_stale`: one that has expired, or was
         invalidated `soft`, will do for as long as the namespace's grace says."""
+        near = self._near
+        if near is not None and (kept := near.find(namespace, key)) is not None:
+            return kept
         streams = self._direct
         if streams is not None and not streams.is_refused:
             try:
-                return await streams.get(namespace, key, accept_stale)
+                reading = streams.get(namespace, key, accept_stale)
+                if near is not None:
+                    near.keep_when_done(namespace, key, reading)
+                return await reading
             except (StreamLost, Unavailable):
                 pass  # it is tried again
             except DeadlineExceeded as exc:
@@ -129,6 +138,9 @@ class AsyncClient(
         grace the stale value is given at once while this client fetches in the background (as it
         does for a fresh one that is soon due), or after the fetch has failed.
         """
+
+        if self._near is not None and (kept := self._near.find(namespace, key)) is not None:
+            return kept.value
 
         async def fetch_it(_: Sequence[str]) -> dict[str, bytes]:
             return {key: await fetch()}
@@ -203,6 +215,7 @@ class AsyncClient(
             stored_as,
             accept_stale=accept_stale,
             is_optional=self._is_optional,
+            near=self._near,
         )
         return await fetching.values(several(keys))
 
@@ -292,7 +305,21 @@ class AsyncClient(
             results = [found(outcome) for outcome in answer.outcomes]
             return [None if self._is_miss(result) else result for result in results]
 
-        return await in_parts(several(keys), read)
+        near = self._near
+
+        async def read_beside(part: Sequence[str]) -> list[Entry | PantlerError | None]:
+            assert near is not None
+            results: dict[str, Entry | PantlerError | None] = {**near.find_many(namespace, part)}
+            wanted = [key for key in part if key not in results]
+            if wanted:
+                results.update(zip(wanted, await read(wanted), strict=True))
+            return [results[key] for key in part]
+
+        return await in_parts(several(keys), read if near is None else read_beside)
+
+    def near_cache_stats(self) -> NearCacheStats:
+        """What the near cache did, and how large it is; all 0 if there is none."""
+        return NearCacheStats() if self._near is None else self._near.stats()
 
     async def set_many(
         self,

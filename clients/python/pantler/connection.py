@@ -3,15 +3,15 @@ what runs beside them."""
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import grpc.aio
 
 from pantler import forks
+from pantler.attempts import Attempts
 from pantler.breaker import Breaker
 from pantler.errors import (
     DeadlineExceeded,
@@ -22,12 +22,16 @@ from pantler.errors import (
 )
 from pantler.exchange import MAX_MESSAGE_BYTES, Exchange
 from pantler.guarded_channel import GuardedChannel
+from pantler.near_cache import NearCache
 from pantler.operation_stream import Operation, StreamLost
 from pantler.telemetry import Hook, Telemetry
 from pantler.v1 import cache_pb2_grpc, counter_pb2_grpc, rate_limit_pb2_grpc
 
-ATTEMPTS = 4  # of a call that may be repeated
-FIRST_PAUSE_S = 0.05  # before the second; twice that before the third
+if TYPE_CHECKING:
+    from pantler.near_cached import NearCached
+
+T = TypeVar("T")
+
 STREAMS = 2  # of a client: one is answered while another is sent to
 
 _CHANNEL_OPTIONS = (
@@ -56,6 +60,7 @@ class Connection:
         *,
         timeout: timedelta = timedelta(seconds=5),
         coalesce: bool = True,
+        near_cache: NearCache | None = None,
         on_unavailable: Literal["raise", "fetch"] = "raise",
         hooks: Iterable[Hook] = (),
     ) -> None:
@@ -76,6 +81,11 @@ class Connection:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._until_closed: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._near: NearCached | None = None
+        if near_cache is not None:
+            from pantler import near_cached  # it needs an extra
+
+            self._near = near_cached.NearCached(near_cache)
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,7 +152,7 @@ class Connection:
         forks.opening(self)
         return grpc.aio.insecure_channel(self._address, options=_STREAM_OPTIONS)
 
-    async def _operate(
+    def _operate(
         self,
         name: str,
         request: Any,
@@ -150,9 +160,15 @@ class Connection:
         *,
         repeatable: bool = True,
         waits: bool = False,
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """The response of an operation, by its name in ExchangeOperation. `repeatable`: twice is as
         good as once. `waits`: maybe for other callers. Raises the error of the call."""
+        answer = self._guarded(name, request, timeout_s, repeatable=repeatable, waits=waits)
+        return answer if self._near is None else self._near.beside(self, name, request, answer)
+
+    async def _guarded(
+        self, name: str, request: Any, timeout_s: float, *, repeatable: bool, waits: bool
+    ) -> Any:
         ticket = self._breaker.begin()
         if ticket and self._exchange is not None:
             self._exchange.connect_now()
@@ -167,35 +183,29 @@ class Connection:
     async def _repeat(
         self, name: str, request: Any, timeout_s: float, repeatable: bool, waits: bool
     ) -> Any:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (timeout_s or self._timeout_s)
-        pause_s, attempts = FIRST_PAUSE_S, 0
+        attempts = Attempts(timeout_s or self._timeout_s)
         while True:
             try:
                 streams = self._streams()
                 if streams is not None and request.ByteSize() <= MAX_MESSAGE_BYTES:
-                    return await streams.operate(Operation(name, request, deadline, waits=waits))
-                return await self._alone(name, request, deadline - loop.time())
+                    operation = Operation(name, request, attempts.deadline, waits=waits)
+                    return await streams.operate(operation)
+                return await self._alone(name, request, attempts.left_s)
             except StreamLost as lost:
                 if lost.sent and not repeatable:
                     raise OutcomeUnknown(
                         "the connection broke before there was an answer, and whether the call "
                         "took effect is unknown: with a `request_id` it may be repeated"
                     ) from lost.cause
-                error = lost.cause
+                error: Exception = lost.cause
             except OutcomeUnknown as exc:
                 if not repeatable:
                     raise
                 error = exc
             except Unavailable as exc:  # nothing was done
-                pause_s = max(pause_s, exc.retry_after.total_seconds())
                 error = exc
-            attempts += 1
-            is_last = attempts == ATTEMPTS or loop.time() + pause_s >= deadline
-            if is_last or not self._breaker.is_closed:
+            if not self._breaker.is_closed or not await attempts.another(error):
                 raise error
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s *= 2
 
     def _is_miss(self, result: object) -> bool:
         """Whether a read that came to this is a miss."""
@@ -226,6 +236,10 @@ class Connection:
             if exc.reason:
                 raise
             raise StreamLost(exc, sent=True) from exc
+
+    def _near_stub(self, stub: T) -> T:
+        """The stub of a service, for what it writes to be forgotten by the near cache."""
+        return stub if self._near is None else cast(T, self._near.stub(stub))
 
     @cached_property
     def _methods(self) -> Mapping[str, Callable[..., Any]]:

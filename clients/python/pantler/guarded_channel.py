@@ -1,17 +1,15 @@
 """A gRPC channel that its stubs are made on: what each unary call of them has around it.
 
 - The breaker lets it begin, and learns how it ended.
-- One that the protos mark NO_SIDE_EFFECTS or IDEMPOTENT is made again where the server, or what is
-  behind it, is away. gRPC's own retries would repeat by the status code alone; that of an
-  invalidation which too few replicas have yet is the same, and what answers it is not a repetition
-  at once, which would wait as long again.
+- One that the protos mark NO_SIDE_EFFECTS or IDEMPOTENT, or that has a request id, is made again
+  where the server, or what is behind it, is away. gRPC's own retries would repeat by the status
+  code alone; that of an invalidation which too few replicas have yet is the same, and what answers
+  it is not a repetition at once, which would wait as long again.
 - Hooks are told of it.
 
 Streams pass as they are: what follows them goes on by itself.
 """
 
-import asyncio
-import random
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,12 +17,10 @@ from typing import Any
 import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+from pantler.attempts import Attempts
 from pantler.breaker import Breaker
 from pantler.errors import NotReplicated, Unavailable, from_rpc_error
 from pantler.telemetry import Telemetry, Tokens
-
-ATTEMPTS = 4
-FIRST_PAUSE_S = 0.05  # before the second; twice that before the third
 
 Method = Callable[..., Awaitable[Any]]
 
@@ -44,16 +40,17 @@ class GuardedChannel:
 
     def unary_unary(self, path: str, *args: Any, **kwargs: Any) -> Method:
         method: Method = self._channel.unary_unary(path, *args, **kwargs)
-        attempts = ATTEMPTS if _may_be_repeated(path) else 1
+        is_idempotent = _is_idempotent(path)
         operation = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.rpartition("/")[2]).lower()
 
         async def call(request: Any, timeout: float) -> Any:  # gRPC's interface
+            may_be_repeated = is_idempotent or bool(getattr(request, "request_id", ""))
             if self._telemetry is None:
-                return await self._call(method, attempts, request, timeout)
+                return await self._call(method, may_be_repeated, request, timeout)
             tokens = self._telemetry.begin(operation, getattr(request, "namespace", ""))
             try:
                 answer = await self._call(
-                    method, attempts, request, timeout, self._telemetry.metadata(tokens)
+                    method, may_be_repeated, request, timeout, self._telemetry.metadata(tokens)
                 )
             except BaseException as exc:
                 self._end(self._telemetry, tokens, exc)
@@ -70,33 +67,27 @@ class GuardedChannel:
     async def _call(
         self,
         method: Method,
-        attempts: int,
+        may_be_repeated: bool,
         request: Any,
         timeout_s: float,
         metadata: list[tuple[str, str]] | None = None,
     ) -> Any:
         ticket = self._breaker.begin()
-        loop = asyncio.get_running_loop()
-        deadline, pause_s = loop.time() + timeout_s, FIRST_PAUSE_S
+        attempts = Attempts(timeout_s)
         try:
             while True:
                 try:
-                    answer = await method(
-                        request, timeout=deadline - loop.time(), metadata=metadata
-                    )
+                    answer = await method(request, timeout=attempts.left_s, metadata=metadata)
                 except grpc.aio.AioRpcError as exc:
-                    attempts -= 1
                     error = from_rpc_error(exc)
-                    if not isinstance(error, Unavailable) or isinstance(error, NotReplicated):
-                        raise
-                    pause_s = max(pause_s, error.retry_after.total_seconds())
-                    if not attempts or loop.time() + pause_s >= deadline:
+                    is_away = isinstance(error, Unavailable) and not isinstance(
+                        error, NotReplicated
+                    )
+                    if not (may_be_repeated and is_away and await attempts.another(error)):
                         raise
                 else:
                     self._breaker.answered()
                     return answer
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s *= 2
         except grpc.aio.AioRpcError as exc:
             self._breaker.end(ticket, from_rpc_error(exc))
             raise
@@ -105,8 +96,8 @@ class GuardedChannel:
             raise
 
 
-def _may_be_repeated(path: str) -> bool:
-    """Of a method, by its path: "/package.Service/Method"."""
+def _is_idempotent(path: str) -> bool:
+    """Whether the protos say so of a method, by its path: "/package.Service/Method"."""
     name = path.removeprefix("/").replace("/", ".")
     options = descriptor_pool.Default().FindMethodByName(name).GetOptions()
     return options.idempotency_level != descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN

@@ -114,17 +114,24 @@ class InvalidationCalls(Connection):
         )
         examples: tuple[str, ...] = ()
         answering = answers_to(self._invalidation_service.InvalidatePattern, request)
-        async with aclosing(answering) as answers:
-            async for answer in answers:
-                examples += tuple(answer.examples)
-                yield PatternProgress(
-                    scanned=answer.scanned,
-                    total=answer.total,
-                    invalidated=answer.invalidated,
-                    examples=examples,
-                    done=answer.done,
-                    purge_id=answer.purge_id,
-                )
+        near = None if dry_run else self._near
+        try:
+            async with aclosing(answering) as answers:
+                async for answer in answers:
+                    if near is not None:
+                        near.clear(namespace)
+                    examples += tuple(answer.examples)
+                    yield PatternProgress(
+                        scanned=answer.scanned,
+                        total=answer.total,
+                        invalidated=answer.invalidated,
+                        examples=examples,
+                        done=answer.done,
+                        purge_id=answer.purge_id,
+                    )
+        finally:
+            if near is not None:  # it may have broken off
+                near.clear(namespace)
 
     async def declare_dependencies(
         self, namespace: str, key: str, depends_on: Iterable[str]
@@ -197,7 +204,7 @@ class InvalidationCalls(Connection):
 
     @cached_property
     def _invalidation_service(self) -> "invalidation_pb2_grpc.InvalidationServiceAsyncStub":
-        return invalidation_pb2_grpc.InvalidationServiceStub(self._channel)
+        return self._near_stub(invalidation_pb2_grpc.InvalidationServiceStub(self._channel))
 
 
 def _mode(soft: bool) -> invalidation_pb2.InvalidationMode:

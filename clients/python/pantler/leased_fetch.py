@@ -31,6 +31,7 @@ from pantler.errors import (
     Unavailable,
     from_status,
 )
+from pantler.model import Entry
 from pantler.v1 import cache_pb2
 
 LEASE_S = 10.0  # what the callers of a holder that died wait
@@ -62,6 +63,12 @@ class Operate(Protocol):
     ) -> Any: ...
 
 
+class Near(Protocol):
+    """What the client keeps of a namespace in its own memory, as far as it may be given."""
+
+    def find_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]: ...
+
+
 class LeasedFetch:
     """One namespace's keys and how to fetch and store them."""
 
@@ -76,8 +83,10 @@ class LeasedFetch:
         *,
         accept_stale: bool,
         is_optional: bool,
+        near: Near | None = None,
     ) -> None:
         """`is_optional`: without the server, or its Redis, the fetch alone will do."""
+        self._near = near
         self._operate = operate
         self._timeout_s = timeout_s
         self._background = background
@@ -98,6 +107,10 @@ class LeasedFetch:
     async def _part(self, keys: Sequence[str]) -> list[Encoded | PantlerError | None]:
         results: dict[str, Encoded | PantlerError] = {}
         wanted: Sequence[str] = keys
+        if self._near is not None:
+            kept = self._near.find_many(self._namespace, keys)
+            results.update({key: Encoded(one.value, one.content_type) for key, one in kept.items()})
+            wanted = [key for key in keys if key not in kept]
         while wanted:
             refreshes: dict[str, str] = {}
             mine: dict[str, str] = {}

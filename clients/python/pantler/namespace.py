@@ -75,6 +75,10 @@ class Namespace(Generic[T]):
         """The value; if there is none, what `fetch` gives, which is stored. All callers get what
         the codec reads, also the one that fetches."""
 
+        near = self._client._near
+        if near is not None and (kept := near.find(self.name, key)) is not None:
+            return self._decoded(key, _encoded(kept))
+
         async def fetch_it(_: Sequence[str]) -> dict[str, T]:
             return {key: await fetch()}
 

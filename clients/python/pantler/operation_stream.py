@@ -21,6 +21,8 @@ from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 MAX_UNDER_WAY = 4_096  # operations of a stream that are not answered; the next wait for these
 MAX_UNANSWERED_BYTES = 16 << 20  # of the requests of a stream
+GRACE_S = 0.2  # for the server to end a stream
+GRPC_TELLS_S = 0.02  # of the end of a call that was cancelled; as a rule after 1 ms
 
 StreamStreamCall = grpc.aio.StreamStreamCall[cache_pb2.ExchangeRequest, cache_pb2.ExchangeResponse]
 
@@ -200,11 +202,17 @@ class OperationStream:
         fail(futures, error)
 
     async def stop(self) -> None:
+        """Ends it. What it carries is given up."""
+        self._cancelled.extend(self.operations)
+        self._is_closing = True
+        self._wakes.set()
+        await asyncio.wait((self._task,), timeout=GRACE_S if self.is_connected else 0)
         self._task.cancel()
         await asyncio.wait((self._task,))
 
     async def _run(self) -> None:
         error: PantlerError = Unavailable("the server ended the stream")
+        is_cancelled = False
         try:
             await self._connect()
             await self._carry()
@@ -212,9 +220,15 @@ class OperationStream:
             error = from_rpc_error(exc)
         except Unavailable as exc:
             error = exc
+        except asyncio.CancelledError:
+            is_cancelled = True
+            raise
         finally:
             self._owner.ended(self, error)
             await self._channel.close()
+            if is_cancelled:
+                # What gRPC has yet to tell this event loop it would tell the next, if this ended.
+                await asyncio.sleep(GRPC_TELLS_S)
 
     async def _connect(self) -> None:
         """Raises Unavailable. Until it returns, nothing can have been sent."""

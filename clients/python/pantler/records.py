@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import uuid4
 
 from pantler import record_messages as messages
+from pantler.attempts import Attempts
 from pantler.batch import in_parts, listed, several
 from pantler.connection import Connection
 from pantler.errors import PantlerError, Unavailable, answer_to
@@ -20,10 +21,7 @@ from pantler.record_model import (
     Record,
     WriteBacklog,
 )
-from pantler.repeated import repeated
 from pantler.v1 import record_pb2, record_pb2_grpc
-
-T = TypeVar("T")
 
 
 class RecordCalls(Connection):
@@ -92,11 +90,8 @@ class RecordCalls(Connection):
             operation=messages.operation_number(operation),
             request_id=_request_id(request_id),
         )
-
-        async def send(timeout_s: float) -> record_pb2.PutRecordResponse:
-            return await answer_to(self._record_service.PutRecord, request, timeout_s)
-
-        return messages.put_result(await self._written(send, request.request_id))
+        answer = await answer_to(self._record_service.PutRecord, request, self._timeout_s)
+        return messages.put_result(answer)
 
     async def put_records(
         self,
@@ -133,11 +128,8 @@ class RecordCalls(Connection):
             key=messages.text(key, "key"),
             request_id=_request_id(request_id),
         )
-
-        async def send(timeout_s: float) -> record_pb2.DeleteRecordResponse:
-            return await answer_to(self._record_service.DeleteRecord, request, timeout_s)
-
-        return messages.delete_result(await self._written(send, request.request_id))
+        answer = await answer_to(self._record_service.DeleteRecord, request, self._timeout_s)
+        return messages.delete_result(answer)
 
     async def stop_refresh(self, namespace: str, keys: Iterable[str] | Literal["all"]) -> None:
         """Lets what is cached of these keys, or of all, expire instead of refreshing it ahead."""
@@ -205,46 +197,36 @@ class RecordCalls(Connection):
 
         return await _counted(ids, discard)
 
-    async def _written(self, send: Callable[[float], Awaitable[T]], request_id: str) -> T:
-        """What a write came to, repeated if it has a request id."""
-        if request_id:
-            return await repeated(send, self._timeout_s)
-        return await send(self._timeout_s)
-
     async def _put_part(
         self, namespace: str, writes: Sequence[record_pb2.RecordWrite]
     ) -> list[PutResult | PantlerError]:
         """What one call's writes came to. Those that fail since something is away are repeated."""
         outcomes: dict[int, PutResult | PantlerError] = {}
         waiting = list(range(len(writes)))
-
-        async def send(timeout_s: float) -> None:
+        attempts = Attempts(self._timeout_s)
+        while waiting:
             request = record_pb2.BatchPutRecordsRequest(
                 namespace=namespace, writes=[writes[index] for index in waiting]
             )
+            method = self._record_service.BatchPutRecords
             try:
-                answer = await answer_to(self._record_service.BatchPutRecords, request, timeout_s)
-            except PantlerError as error:
-                if outcomes:  # what the repeat came to is newer than what they were told before
-                    outcomes.update(dict.fromkeys(waiting, error))
-                raise
-            came_of = dict(zip(waiting, map(messages.put_outcome, answer.outcomes), strict=True))
-            outcomes.update(came_of)
-            away = {index: one for index, one in came_of.items() if isinstance(one, Unavailable)}
-            waiting[:] = away
-            if away:
-                raise away[waiting[0]]
-
-        try:
-            await repeated(send, self._timeout_s)
-        except PantlerError:
-            if not outcomes:
-                raise  # no call was answered
+                answer = await answer_to(method, request, attempts.left_s)
+            except PantlerError as exc:
+                if isinstance(exc, Unavailable) and await attempts.another(exc):
+                    continue
+                if not outcomes:
+                    raise  # no call was answered
+                outcomes.update(dict.fromkeys(waiting, exc))
+                break
+            outcomes.update(zip(waiting, map(messages.put_outcome, answer.outcomes), strict=True))
+            waiting = [index for index in waiting if isinstance(outcomes[index], Unavailable)]
+            if waiting and not await attempts.another(outcomes[waiting[0]]):
+                break
         return [outcomes[index] for index in range(len(writes))]
 
     @cached_property
     def _record_service(self) -> "record_pb2_grpc.RecordServiceAsyncStub":
-        return record_pb2_grpc.RecordServiceStub(self._channel)
+        return self._near_stub(record_pb2_grpc.RecordServiceStub(self._channel))
 
 
 def _request_id(given: str | None) -> str:

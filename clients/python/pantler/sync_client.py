@@ -47,6 +47,7 @@ from pantler.model import (
     WatchMessage,
 )
 from pantler.namespace import Namespace as AsyncNamespace
+from pantler.near_cache import NearCache, NearCacheStats
 from pantler.permits import Permits as AsyncPermits
 from pantler.rate_limit_model import (
     AllDecision,
@@ -344,6 +345,8 @@ class Client(BlockingClient):
     may wait for a cache that hangs, twice that in `get_or_set`, before the server is left alone.
 
     `hooks` are told of all calls: `pantler.telemetry.Hook`.
+
+    `near_cache`: which entries it keeps in its own memory, and for how long (`pantler.NearCache`).
     """
 
     def namespace(
@@ -494,6 +497,10 @@ class Client(BlockingClient):
     def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]:
         """The entries that are there, by key. Raises PartialFailure if some could not be read."""
         return self._thread.run(self._async.get_many(namespace, keys))
+
+    def near_cache_stats(self) -> NearCacheStats:
+        """What the near cache did, and how large it is; all 0 if there is none."""
+        return self._async.near_cache_stats()
 
     def set_many(
         self,
@@ -1398,6 +1405,7 @@ class Client(BlockingClient):
         *,
         timeout: timedelta = timedelta(seconds=5),
         coalesce: bool = True,
+        near_cache: NearCache | None = None,
         on_unavailable: Literal["raise", "fetch"] = "raise",
         hooks: Iterable[Hook] = (),
     ) -> None:
@@ -1406,6 +1414,7 @@ class Client(BlockingClient):
                 address,
                 timeout=timeout,
                 coalesce=coalesce,
+                near_cache=near_cache,
                 on_unavailable=on_unavailable,
                 hooks=hooks,
             )

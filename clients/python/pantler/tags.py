@@ -58,4 +58,4 @@ class TagCalls(Connection):
 
     @cached_property
     def _tag_service(self) -> "tag_pb2_grpc.TagServiceAsyncStub":
-        return tag_pb2_grpc.TagServiceStub(self._channel)
+        return self._near_stub(tag_pb2_grpc.TagServiceStub(self._channel))

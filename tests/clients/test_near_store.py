@@ -1,0 +1,65 @@
+"""What a near cache keeps and when it is sure, without a server."""
+
+import sys
+from datetime import timedelta
+
+import pytest
+from pantler import AsyncClient, NearCache, near_store, near_watch
+from pantler.v1 import invalidation_pb2
+
+
+def test_heartbeats_that_were_long_on_their_way_prove_no_more_than_they_can() -> None:
+    config = NearCache(["a"])
+    store = near_store.NearStore(config)
+    follower = near_watch.Follower(store, config)
+    watch = near_watch.NearWatch(lambda: None, config)
+    message = invalidation_pb2.WatchInvalidationsResponse(with_writes=["a"])
+    watch._request()
+    begun = watch.sent_from
+    for number in range(4):
+        for item in watch._items(message):
+            follower._take(watch, item)
+        assert watch.sent_from == pytest.approx(begun + number)
+    assert store.good_until == pytest.approx(begun + 3 - 2 + 5)
+    watch._request()  # it goes on: the first message proves nothing, until all is told
+    was = store.good_until
+    for item in watch._items(message):
+        follower._take(watch, item)
+    assert store.good_until == was
+
+
+def test_changes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_store, "MAX_CHANGES", 10)
+    store = near_store.NearStore(NearCache(["a"], settle=timedelta(minutes=1)))
+    space = store.spaces["a"]
+    space.is_told = True
+    for number in range(25):
+        store.forget_tag("a", f"t{number}")
+        store.forget("a", [f"k{number}"])
+    assert len(space.tags) <= 10
+    assert len(space.recent) <= 10
+    assert space.cleared_at  # in place of the tags that are not remembered
+    assert store.open("a", "k0") is None  # nor is anything kept for a while
+
+
+def test_what_can_not_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for namespaces, options in (
+        ([], {}),
+        ([f"n{number}" for number in range(101)], {}),
+        ({"a": timedelta(0)}, {}),
+        (["a"], {"ttl": timedelta(0)}),
+        (["a"], {"max_bytes": 0}),
+        (["a"], {"max_staleness": timedelta(seconds=3)}),
+        (["a"], {"max_staleness": timedelta(hours=1)}),
+        (["a"], {"settle": timedelta(seconds=-1)}),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            NearCache(namespaces, **options)
+    with pytest.raises(TypeError, match="several"):
+        NearCache("a")
+    for name in ("pantler.near_cached", "pantler.near_store", "pantler.near_watch"):
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(name)
+    monkeypatch.setitem(sys.modules, "moka_py", None)
+    with pytest.raises(ImportError, match=r"pantler\[near-cache\]"):
+        AsyncClient(near_cache=NearCache(["a"]))
