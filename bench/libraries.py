@@ -10,6 +10,7 @@ from aiocache import RedisCache
 from aiocache.serializers import NullSerializer
 from cashews import Cache
 from cashews.backends.redis import Redis as CashewsRedis
+from cashews.backends.redis.client_side import BcastClientSide
 from cashews.wrapper.backend_settings import register_backend
 from dogpile.cache import CacheRegion, make_region
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -17,7 +18,12 @@ from redis.asyncio import BlockingConnectionPool, Redis
 CONNECTIONS = 64  # of each library; more make none faster
 POOL_WAIT_S = 60  # for a connection: thousands wait in a stampede
 
-register_backend("unix", CashewsRedis, pass_uri=True)  # without a pickler
+
+def _cashews_backend(*, client_side: bool, **settings: Any) -> CashewsRedis:
+    return (BcastClientSide if client_side else CashewsRedis)(**settings)
+
+
+register_backend("unix", _cashews_backend, pass_uri=True)  # without a pickler
 
 
 class Library(NamedTuple):
@@ -67,11 +73,12 @@ def open_aiocache(redis_socket: str) -> Any:
     )
 
 
-def open_cashews(redis_socket: str) -> Cache:
-    """Without its client-side cache, which is compared with Pantler's near cache only."""
+def open_cashews(redis_socket: str, *, client_side: bool = False) -> Cache:
+    """`client_side`: with its cache in the program, of what begins with "cashews:"."""
     cache = Cache()
     cache.setup(
         f"unix://{redis_socket}",
+        client_side=client_side,
         max_connections=CONNECTIONS,
         wait_for_connection_timeout=POOL_WAIT_S,
         socket_timeout=POOL_WAIT_S,  # its own of 1 s gives up in a stampede

@@ -22,6 +22,7 @@ from bench.libraries import Library, open_dogpile, open_libraries, open_redis
 from bench.rates import Rate, Scale, Turn, from_coroutines, from_threads, interleaved, median, ratio
 from bench.report import Chart, Line
 from bench.sections.client_latency import client_latency
+from bench.sections.client_near import NEAR, client_near
 from bench.sections.client_stampede import client_stampede
 from bench.sections.client_workloads import client_workloads
 from bench.sections.exchange import FIRST_LEVEL, exchange
@@ -40,14 +41,15 @@ _WANTED = {"redis-py": ">= 10, p99 < 5 ms", ALONE: ">= 40"}
 
 
 def clients(scale: Scale = FULL) -> Iterator[Line]:
-    """Gets and batches, a call alone, what the server does for them, stampedes, rate limits, and
-    workloads like production's."""
+    """Gets and batches, a call alone, a near cache, what the server does for them, stampedes, rate
+    limits, and workloads like production's."""
     loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)  # one: gRPC keeps to its first
     with _server() as serving, on_load_cpu(), loop:
         gets, batches = loop.run(_reads(serving, scale))
         yield from _get_lines(gets, scale)
         yield from _batch_lines(batches)
         yield from client_latency(serving, scale, loop)
+        yield from client_near(serving, scale, loop)
         yield from exchange(serving, scale, loop)
         yield from client_stampede(serving, scale)
         acquires = loop.run(_acquires(serving, scale))
@@ -57,8 +59,9 @@ def clients(scale: Scale = FULL) -> Iterator[Line]:
 
 @contextmanager
 def _server() -> Iterator[Serving]:
-    """With the rules of rate limits, and a namespace that has a first level."""
-    settings = {"namespaces": {FIRST_LEVEL: {"l1": {}}}, **rules(PER_HOUR)}
+    """With the rules of rate limits, and the namespaces that two sections need."""
+    namespaces = {FIRST_LEVEL: {"l1": {}}, NEAR: {"near_cache": True}}
+    settings = {"namespaces": namespaces, **rules(PER_HOUR)}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(str(settings))
         file.flush()

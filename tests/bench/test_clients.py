@@ -13,6 +13,7 @@ COMPARED = {
     "Gets from": ["one RPC a call", "redis-py", "aiocache", "cashews", "dogpile.cache"],
     "Batches of": ["redis-py", "aiocache", "cashews", "dogpile.cache"],
     "One get at a time": ["echo: p50", "our gRPC settings: p50"],
+    "Awaited gets": ["client-side cache of cashews"],
     "Exchange of": [
         f"{size} Gets a message, from {source}, on one core of the server"
         for source in ("Redis", "the first level")
