@@ -32,6 +32,7 @@ PAGES = {  # page: its title, and what it shows: modules, or objects of them
         ("namespace.Namespace", "cached.CachedFunction"),
     ),
     "codecs": ("Codecs", ("codecs",)),
+    "near-cache": ("Near cache", ("near_cache",)),
     "errors": ("Errors", ("errors",)),
     "hooks": (
         "Hooks for metrics and traces",

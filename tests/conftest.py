@@ -124,10 +124,10 @@ async def cdn_server(
         yield running
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="module")
 async def hot_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
     """As `server`, with a namespace `busy` that counts all reads. `[hot]` was read 200 times and is
-    hot, `warm` 20 times, `rare` once; nobody reads from it any more."""
+    hot, `warm` 20 times, `rare` once; nobody reads from it any more, so this holds for minutes."""
     config = tmp_path_factory.mktemp("hot") / "pantler.yaml"
     config.write_text(
         "namespaces: {busy: {hot_keys: {sample_ratio: 1, min_reads_per_second: 1}}}\n"

@@ -10,12 +10,12 @@ import pytest
 from fastapi import FastAPI
 
 from tests.clients.test_fastapi import serving
-from tests.docs.page import ROOT, blocks, run_program
+from tests.docs.page import ROOT, Page, blocks, run_program
 from tests.servers.pantler import PantlerServer
 
 EXAMPLES = ROOT / "examples/python"
 PAGE = (ROOT / "docs/python.md").read_text()
-*TUTORIAL, BLOCKING, CONFTEST, TESTS, APP = blocks("python", PAGE)
+*TUTORIAL, BLOCKING, CONFTEST, TESTS, APP, NEAR = blocks("python", PAGE)
 
 
 async def test_the_tutorial_prints_what_it_says(
@@ -56,6 +56,14 @@ async def test_the_app_serves_and_forgets(server: PantlerServer) -> None:
         assert "Age" in second.headers
         await browser.ask("PUT", "/users/42?name=Grace")
         assert (await browser.get("/users/42")).body == b'"Grace"'
+
+
+async def test_what_is_read_often_is_kept_near(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with Page("python.md").served(tmp_path_factory) as server:
+        printed = await run_program(NEAR, server)
+    found = re.fullmatch(r"b'300' NearCacheStats\(hits=(\d+), .*, entries=1, .*\)\n", printed)
+    assert found, printed
+    assert int(found[1]) >= 3
 
 
 async def example(name: str, server: PantlerServer) -> str:
