@@ -217,7 +217,14 @@ class AsyncClient(
             is_optional=self._is_optional,
             near=self._near,
         )
-        return await fetching.values(several(keys))
+        places = several(keys)
+        if len(places) != 1:
+            return await fetching.values(places)
+        return await self._shared_reads.read(
+            (namespace, *places, accept_stale),
+            lambda: fetching.values(places),
+            lambda error: error is fetching.unanswered,
+        )
 
     async def set(
         self,

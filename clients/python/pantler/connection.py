@@ -13,6 +13,7 @@ import grpc.aio
 from pantler import forks
 from pantler.attempts import Attempts
 from pantler.breaker import Breaker
+from pantler.codecs import Encoded
 from pantler.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
@@ -24,6 +25,7 @@ from pantler.exchange import MAX_MESSAGE_BYTES, Exchange
 from pantler.guarded_channel import GuardedChannel
 from pantler.near_cache import NearCache
 from pantler.operation_stream import Operation, StreamLost
+from pantler.shared_reads import SharedReads
 from pantler.telemetry import Hook, Telemetry
 from pantler.v1 import cache_pb2_grpc, counter_pb2_grpc, rate_limit_pb2_grpc
 
@@ -81,6 +83,7 @@ class Connection:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._until_closed: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._shared_reads: SharedReads[dict[str, Encoded]] = SharedReads()
         self._near: NearCached | None = None
         if near_cache is not None:
             from pantler import near_cached  # it needs an extra

@@ -97,6 +97,8 @@ class LeasedFetch:
         self._is_optional = is_optional
         self._wait_s = min(WAIT_S, timeout_s) if is_optional else WAIT_S
         self._holder = uuid4().hex
+        self.unanswered: PantlerError | None = None
+        """What the server's being away was raised as."""
 
     async def values(self, keys: Mapping[str, int]) -> dict[str, Encoded]:
         """The values of keys (each with its place in the call), without those that have none; 1,000
@@ -117,8 +119,9 @@ class LeasedFetch:
             others: list[str] = []
             try:
                 outcomes = await self._ask(wanted)
-            except AWAY:
+            except AWAY as exc:
                 if not self._is_optional:
+                    self.unanswered = exc
                     raise
                 results.update(await self._fetched(wanted))
                 break

@@ -1,0 +1,147 @@
+"""get_or_set of one key by many callers of a client at the same moment."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from itertools import count
+from time import monotonic
+
+import pantler
+import pytest
+import pytest_asyncio
+from pantler import telemetry
+
+from tests.servers.pantler import PantlerServer
+
+CALLERS = 500
+_numbers = count()
+
+
+class Asked(telemetry.Hook):
+    """Counts what the client asks the server."""
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+
+    def begin(self, operation: str, namespace: str, address: str) -> None:
+        self.operations.append(operation)
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest_asyncio.fixture
+async def client(server: PantlerServer, asked: Asked) -> AsyncIterator[pantler.AsyncClient]:
+    async with pantler.AsyncClient(server.address, hooks=[asked]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"shared{next(_numbers)}"
+
+
+async def test_one_asks_for_all(client: pantler.AsyncClient, asked: Asked, namespace: str) -> None:
+    fetches = 0
+
+    async def fetch() -> bytes:
+        nonlocal fetches
+        fetches += 1
+        return b"v"
+
+    calls = (client.get_or_set(namespace, "k", fetch) for _ in range(CALLERS))
+    assert await asyncio.gather(*calls) == [b"v"] * CALLERS
+    assert fetches == 1
+    assert asked.operations == ["batch_get", "batch_set"]
+
+
+async def test_keys_and_namespaces_are_told_apart(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def read(of: str, key: str) -> bytes:
+        async def fetch() -> bytes:
+            return f"{of} {key}".encode()
+
+        return await client.get_or_set(of, key, fetch)
+
+    places = [(of, key) for of in (namespace, f"{namespace}b") for key in ("k", "l")] * 3
+    found = await asyncio.gather(*(read(*place) for place in places))
+    assert found == [" ".join(place).encode() for place in places]
+
+
+async def test_who_comes_after_an_invalidation_gets_nothing_from_before(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    fetching, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch_old() -> bytes:
+        fetching.set()
+        await go_on.wait()
+        return b"old"
+
+    async def fetch_new() -> bytes:
+        return b"new"
+
+    before = [asyncio.create_task(client.get_or_set(namespace, "k", fetch_old)) for _ in range(3)]
+    await fetching.wait()
+    await client.invalidate_keys(namespace, ["k"])
+    async with asyncio.timeout(5):
+        assert await client.get_or_set(namespace, "k", fetch_new) == b"new"
+    go_on.set()
+    assert await asyncio.gather(*before) == [b"old"] * 3
+    assert await client.get_or_set(namespace, "k", fetch_old) == b"new"
+
+
+async def test_if_the_one_is_cancelled_another_goes_on(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    fetching, fetches = asyncio.Event(), 0
+
+    async def fetch() -> bytes:
+        nonlocal fetches
+        fetches += 1
+        fetching.set()
+        if fetches == 1:
+            await asyncio.sleep(60)
+        return b"v"
+
+    calls = [asyncio.create_task(client.get_or_set(namespace, "k", fetch)) for _ in range(CALLERS)]
+    await fetching.wait()
+    for cancelled in calls[:2]:  # the one that fetches, and one that waits for it
+        cancelled.cancel()
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in results[:2]] == [asyncio.CancelledError] * 2
+    assert results[2:] == [b"v"] * (CALLERS - 2)
+    assert fetches == 2
+
+
+async def test_a_fetch_that_fails_fails_its_own_caller(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def fetch() -> bytes:
+        if fails:
+            raise RuntimeError(fails.pop())
+        return b"v"
+
+    fails = ["second", "first"]
+    calls = (client.get_or_set(namespace, "k", fetch) for _ in range(10))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(one) for one in results if isinstance(one, RuntimeError)] == ["first", "second"]
+    assert results.count(b"v") == 8
+
+
+async def test_a_server_that_is_away_is_away_for_all_at_once() -> None:
+    timeout = timedelta(seconds=1)
+
+    async def fetch() -> bytes:
+        raise AssertionError
+
+    async with pantler.AsyncClient("127.0.0.1:1", timeout=timeout) as client:
+        began = monotonic()
+        calls = (client.get_or_set("away", "k", fetch) for _ in range(CALLERS))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(one) for one in results} == {pantler.Unavailable}
+        assert monotonic() - began < 2 * timeout.total_seconds()
