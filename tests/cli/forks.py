@@ -5,16 +5,21 @@ milliseconds, where an interpreter takes half a second. Some tests start it as u
 """
 
 import asyncio
+import io
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Self
 
-USED = ("grpc", "google.rpc.error_details_pb2", "rich.live", "rich.table", "rich.progress_bar")
+from pantler_server.cli import COMMANDS, main
+
+USED = ("google.rpc.code_pb2", "google.rpc.error_details_pb2", "grpc.experimental")
+USED_ON_TERMINALS = ("rich.live", "rich.table", "rich.progress_bar")
 SERVICES = ("admin", "cache", "cdn", "invalidation", "leaderboard", "rate_limit", "record", "tag")
 
 
@@ -53,8 +58,12 @@ running: Forks
 
 
 def serve() -> None:
-    import_module("pantler_server.cli")
-    for name in (*USED, *(f"pantler.v1.{one}_pb2_grpc" for one in SERVICES)):
+    for command in COMMANDS.values():
+        import_module(f"pantler_server.cli.{command.partition('.')[0]}")
+    with redirect_stdout(io.StringIO()), suppress(SystemExit):
+        sys.argv = ["pantler", "get", "--help"]  # what all commands need is imported by then
+        main()
+    for name in (*USED, *USED_ON_TERMINALS, *(f"pantler.v1.{one}_pb2_grpc" for one in SERVICES)):
         import_module(name)
     orders, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     for line in orders:
@@ -68,8 +77,6 @@ def serve() -> None:
 
 def _become(arguments: Sequence[str], files: Sequence[str]) -> None:
     """Runs the program over these files, and ends."""
-    from pantler_server.cli import main
-
     for fd, file in enumerate(files):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), fd)
     sys.argv = ["pantler", *arguments]

@@ -3,40 +3,46 @@ call."""
 
 import io
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from pantler_server.cli.admin import namespaces, ping
-from pantler_server.cli.backlog import backlog, dead_app
-from pantler_server.cli.board import board_app
-from pantler_server.cli.cache import delete, get, set_
-from pantler_server.cli.channel import publish, subscribe
-from pantler_server.cli.config import config_app
-from pantler_server.cli.counter import counter_app, unique_app
-from pantler_server.cli.depend import depend, dependents
-from pantler_server.cli.edge import edge_app
-from pantler_server.cli.entry import describe, touch
-from pantler_server.cli.event import event
-from pantler_server.cli.geo import geo_app
-from pantler_server.cli.hot import hot
-from pantler_server.cli.invalidate import invalidate_app
-from pantler_server.cli.limit import limit_app
-from pantler_server.cli.purge import purge_app
-from pantler_server.cli.record import record_app
-from pantler_server.cli.serve import serve
-from pantler_server.cli.tag import tag_app
-from pantler_server.cli.warm import warm
-from pantler_server.cli.watch import watch
-from pantler_server.cli.why import why
-
-app = typer.Typer(
-    name="pantler",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
+COMMANDS = {
+    "serve": "serve.serve",
+    "get": "cache.get",
+    "set": "cache.set_",
+    "delete": "cache.delete",
+    "describe": "entry.describe",
+    "why": "why.why",
+    "touch": "entry.touch",
+    "invalidate": "invalidate.invalidate_app",
+    "tag": "tag.tag_app",
+    "depend": "depend.depend",
+    "dependents": "depend.dependents",
+    "event": "event.event",
+    "watch": "watch.watch",
+    "publish": "channel.publish",
+    "subscribe": "channel.subscribe",
+    "limit": "limit.limit_app",
+    "board": "board.board_app",
+    "geo": "geo.geo_app",
+    "counter": "counter.counter_app",
+    "unique": "counter.unique_app",
+    "record": "record.record_app",
+    "backlog": "backlog.backlog",
+    "dead": "backlog.dead_app",
+    "purge": "purge.purge_app",
+    "edge": "edge.edge_app",
+    "ping": "admin.ping",
+    "namespaces": "admin.namespaces",
+    "hot": "hot.hot",
+    "warm": "warm.warm",
+    "config": "config.config_app",
+}
+"""Their names, in the order of the help, and where they are defined. What is not asked for is not
+imported."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,7 +53,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _pantler(
     version: Annotated[
         bool,
@@ -66,36 +71,23 @@ def _pantler(
     """
 
 
-app.command()(serve)
-app.command()(get)
-app.command("set")(set_)
-app.command()(delete)
-app.command()(describe)
-app.command()(why)
-app.command()(touch)
-app.add_typer(invalidate_app, name="invalidate")
-app.add_typer(tag_app, name="tag")
-app.command()(depend)
-app.command()(dependents)
-app.command()(event)
-app.command()(watch)
-app.command()(publish)
-app.command()(subscribe)
-app.add_typer(limit_app, name="limit")
-app.add_typer(board_app, name="board")
-app.add_typer(geo_app, name="geo")
-app.add_typer(counter_app, name="counter")
-app.add_typer(unique_app, name="unique")
-app.add_typer(record_app, name="record")
-app.command()(backlog)
-app.add_typer(dead_app, name="dead")
-app.add_typer(purge_app, name="purge")
-app.add_typer(edge_app, name="edge")
-app.command()(ping)
-app.command()(namespaces)
-app.command()(hot)
-app.command()(warm)
-app.add_typer(config_app, name="config")
+def _app(commands: Iterable[str]) -> typer.Typer:
+    app = typer.Typer(
+        name="pantler",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_pantler)
+    for command in commands:
+        module, name = COMMANDS[command].split(".")
+        added = getattr(import_module(f"pantler_server.cli.{module}"), name)
+        if isinstance(added, typer.Typer):
+            app.add_typer(added, name=command)
+        else:
+            app.command(command)(added)
+    return app
 
 
 def main() -> None:
@@ -103,4 +95,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack what a key has
-    app()
+    # The options before a command take no values.
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    _app([asked] if asked in COMMANDS else COMMANDS)()

@@ -11,7 +11,7 @@ from pantler_server.engines.cdn.purge_model import Purged, PurgeStatus
 from pantler_server.store import answers
 from pantler_server.store.store import Store
 
-ID_BYTES = 16  # so that nobody guesses one
+ID_BYTES = 16  # so that nobody guesses one; in hex none begins with a dash, as an option does
 
 Unowned = Callable[[Sequence[str]], None]
 """Told of targets for which something waits, and to which no worker sends."""
@@ -42,7 +42,7 @@ class Outbox:
         `request_id` if it had another purge, and PurgeBacklogFull."""
         parts = scripts.parts_of(values)
         request = scripts.append(
-            secrets.token_urlsafe(ID_BYTES),
+            secrets.token_hex(ID_BYTES),
             targets,
             parts,
             delay_ms=delay_ms,
