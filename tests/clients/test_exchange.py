@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -398,3 +398,62 @@ async def test_a_client_that_is_closed_ends_its_calls(
     for _ in range(2):
         with pytest.raises(pantler.PantlerError, match="closed"):
             await behind.get(namespace, "a")
+
+
+async def test_more_keys_than_a_message_may_have_take_nothing_from_the_others(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def fetch(keys: Sequence[str]) -> dict[str, bytes]:
+        return {}
+
+    parts = [[f"{part}:{number}" for number in range(1_000)] for part in range(11)]
+    reads = [client.get_many_or_set(namespace, keys, fetch) for keys in parts]
+    writes = [client.set_many(namespace, dict.fromkeys(keys, b"v")) for keys in parts]
+    for calls in (reads, writes):
+        counts = [client.increment(namespace, f"counter{number}") for number in range(20)]
+        results = await asyncio.gather(*calls, *counts, return_exceptions=True)
+        assert [one for one in results if isinstance(one, BaseException)] == []
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+async def test_a_closed_client_makes_no_stubs(
+    server: PantlerServer, namespace: str, coalesce: bool
+) -> None:
+    for _ in range(20):  # gRPC crashed now and then
+        client = pantler.AsyncClient(server.address, coalesce=coalesce)
+        await client.get(namespace, "k")
+        await client.describe(namespace, "k")
+        await client.close()
+        for call in (
+            client.get(namespace, "k"),
+            client.describe(namespace, "k"),
+            client.invalidate_keys(namespace, ["k"]),
+            client.list_hot_keys(namespace),
+        ):
+            with pytest.raises(pantler.PantlerError, match="the client is closed"):
+                await call
+
+
+async def test_without_streams_too_what_was_never_sent_is_known_not_to_be_done() -> None:
+    async with pantler.AsyncClient("127.0.0.1:1", coalesce=False) as client:
+        for _ in range(5):
+            with pytest.raises(pantler.Unavailable) as failed:
+                await client.increment("away", "counter")
+            assert not isinstance(failed.value, pantler.OutcomeUnknown)
+        assert "left alone" in repr(client)
+
+
+async def test_a_get_that_is_tried_again_keeps_its_time(proxy: FaultProxy, namespace: str) -> None:
+    timeout_s = 1.0
+    address, timeout = f"127.0.0.1:{proxy.port}", timedelta(seconds=timeout_s)
+    async with pantler.AsyncClient(address, timeout=timeout) as client:
+        await client.get(namespace, "k")
+        proxy.stall()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        reading = asyncio.create_task(client.get(namespace, "k"))
+        await asyncio.sleep(0.8 * timeout_s)
+        proxy.cut()
+        with pytest.raises(pantler.PantlerError):
+            await reading
+        assert loop.time() - began_s < 1.6 * timeout_s

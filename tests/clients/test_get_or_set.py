@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pantler
@@ -116,7 +117,7 @@ async def test_a_failed_fetch_is_its_callers_and_the_next_one_fetches(
     source, better = Source(), Source()
     source.failure = RuntimeError("the source is down")
     source.open.clear()
-    first = asyncio.create_task(client.get_or_set(namespace, "k", source.fetch))
+    first = asyncio.create_task(client.get_or_set(namespace, "k", source.fetch, accept_stale=False))
     await source.asked.wait()
     second = asyncio.create_task(other.get_or_set(namespace, "k", better.fetch))
     await asyncio.sleep(0.05)
@@ -332,7 +333,10 @@ async def test_who_is_given_a_lease_while_it_waits_fetches_at_once(
     failing.failure = RuntimeError("the source is down")
     for each in (failing, held):
         each.open.clear()
-    first = asyncio.create_task(client.get_or_set(namespace, "k1", failing.fetch))
+    first = asyncio.create_task(
+        # What the next one stores would do for it, if that came soon enough.
+        client.get_or_set(namespace, "k1", failing.fetch, accept_stale=False)
+    )
     second = asyncio.create_task(client.get_or_set(namespace, "k2", held.fetch))
     await failing.asked.wait()
     await held.asked.wait()
@@ -476,3 +480,27 @@ async def test_conditions_and_touch(client: pantler.AsyncClient, namespace: str)
     assert entry is not None
     assert (entry.value, entry.expire_time) == (b"3", expires)
     assert await client.touch(namespace, "nothing") is None
+
+
+async def test_the_errors_of_a_fetch_come_through(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def invalidate(keys: Sequence[str] = ()) -> Any:
+        await client.invalidate_keys(namespace, ["ok", "ok2", ""])
+
+    with pytest.raises(pantler.InvalidArgument) as refused:
+        await client.get_or_set(namespace, "k", invalidate)
+    assert [one.path for one in refused.value.violations] == ["keys[2]"]
+    with pytest.raises(pantler.InvalidArgument):
+        await client.get_many_or_set(namespace, map(str, range(1500)), invalidate)
+
+
+async def test_a_value_that_is_too_large_ends_its_lease(
+    client: pantler.AsyncClient, other: pantler.AsyncClient, namespace: str
+) -> None:
+    async def fetch() -> bytes:
+        return b"x" * (20 << 20)
+
+    async with asyncio.timeout(5):  # a lease is for 10 s
+        for one in (client, other, client):
+            assert len(await one.get_or_set(namespace, "k", fetch)) == 20 << 20

@@ -1,7 +1,7 @@
 """get_or_set of one key by many callers of a client at the same moment."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from itertools import count
 from time import monotonic
@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from pantler import telemetry
 
+from tests.servers.fault_proxy import FaultProxy
 from tests.servers.pantler import PantlerServer
 
 CALLERS = 500
@@ -145,3 +146,47 @@ async def test_a_server_that_is_away_is_away_for_all_at_once() -> None:
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(one) for one in results} == {pantler.Unavailable}
         assert monotonic() - began < 2 * timeout.total_seconds()
+
+
+async def test_callers_of_a_closed_client_all_hear_that(
+    server: PantlerServer, namespace: str
+) -> None:
+    async def fetch() -> bytes:
+        raise AssertionError
+
+    client = pantler.AsyncClient(server.address)
+    await client.close()
+    calls = (client.get_or_set(namespace, "k", fetch) for _ in range(3))
+    async with asyncio.timeout(2):
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(one) for one in results] == ["the client is closed"] * 3
+
+
+async def test_who_has_a_value_does_not_share_that_there_is_none(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    async def nothing(keys: Sequence[str]) -> dict[str, bytes]:
+        return {}
+
+    async def fetch() -> bytes:
+        return b"v"
+
+    many = client.get_many_or_set(namespace, ["k"], nothing)
+    none, value = await asyncio.gather(many, client.get_or_set(namespace, "k", fetch))
+    assert (none, value) == ({}, b"v")
+
+
+async def test_without_the_server_each_fetches_for_itself_at_once(server: PantlerServer) -> None:
+    timeout, fetches = timedelta(seconds=1), count()
+
+    async def fetch() -> bytes:
+        raise RuntimeError(next(fetches))
+
+    async with FaultProxy(int(server.address.rpartition(":")[2])) as proxy:
+        proxy.stall()
+        address = f"127.0.0.1:{proxy.port}"
+        async with pantler.AsyncClient(address, timeout=timeout, on_unavailable="fetch") as client:
+            calls = (client.get_or_set("away", "k", fetch) for _ in range(6))
+            async with asyncio.timeout(4):  # and not 6 times 2 s
+                results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sorted(map(str, results)) == ["0", "1", "2", "3", "4", "5"]

@@ -113,6 +113,27 @@ def test_a_client_that_was_closed_before_a_fork_leaves_gRPC_to_the_child(run) ->
     """)
 
 
+def test_so_does_an_asynchronous_one_that_was_closed_and_is_kept(run) -> None:  # type: ignore[no-untyped-def]
+    run("""
+        import asyncio
+
+        async def before():
+            client = pantler.AsyncClient(address)
+            await client.set(namespace, "k", b"v")
+            await client.describe(namespace, "k")
+            await client.close()
+            return client
+
+        def work():
+            with pantler.Client(address) as client:
+                assert client.get(namespace, "k").value == b"v"
+
+        closed = asyncio.run(before())
+        in_child(work)
+        assert "closed" in repr(closed)
+    """)
+
+
 def test_processes_of_a_pool_have_their_own_clients(run) -> None:  # type: ignore[no-untyped-def]
     run("""
         import multiprocessing

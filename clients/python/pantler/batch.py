@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pantler.errors import (
-    DeadlineExceeded,
+    AWAY,
     InvalidArgument,
     NotReplicated,
     PantlerError,
     PartialFailure,
-    Unavailable,
 )
 
 MAX_BATCH_ITEMS = 1000  # of one call, by the server's contract
@@ -26,11 +25,26 @@ _ITEM = re.compile(r"^(\w+)\[(\d+)\]")
 T = TypeVar("T")
 
 
-def listed(texts: Iterable[str]) -> list[str]:
+def text(value: str, name: str) -> str:
+    """An argument that is text. Raises TypeError or ValueError, with its name."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} {value!r} is not Unicode text: it has half a character") from None
+    return value
+
+
+def listed(texts: Iterable[str], name: str = "key or tag") -> list[str]:
     """Keys or tags. A single one would be taken for its letters."""
-    if isinstance(texts, str):
+    if isinstance(texts, str | bytes):
         raise TypeError(f"give several, as [{texts!r}], not one")
-    return list(texts)
+    given = list(texts)
+    for one in given:
+        if not (type(one) is str and one.isascii()):
+            text(one, f"each {name}")
+    return given
 
 
 def several(texts: Iterable[str]) -> dict[str, int]:
@@ -103,7 +117,7 @@ async def in_parts(
         except NotReplicated as exc:  # the server is there, and this part was done
             errors.update(dict.fromkeys(part, exc))
             continue
-        except (Unavailable, DeadlineExceeded) as exc:
+        except AWAY as exc:
             errors.update(dict.fromkeys(rest, exc))  # they would wait for the same
             break
         except PantlerError as exc:

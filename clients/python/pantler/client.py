@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 from pantler.admin import AdminCalls
@@ -13,6 +14,7 @@ from pantler.channels import ChannelCalls
 from pantler.codecs import Codec, Encoded
 from pantler.counter import CounterCalls
 from pantler.errors import (
+    AWAY,
     DeadlineExceeded,
     PantlerError,
     PartialFailure,
@@ -23,7 +25,7 @@ from pantler.errors import (
 from pantler.geo import GeoCalls
 from pantler.invalidation import InvalidationCalls
 from pantler.leaderboard import LeaderboardCalls
-from pantler.leased_fetch import LeasedFetch
+from pantler.leased_fetch import WAIT_S, LeasedFetch, errors_of_the_fetch
 from pantler.model import Description, Entry, SetResult
 from pantler.namespace import Namespace
 from pantler.near_cache import NearCacheStats
@@ -96,14 +98,16 @@ class AsyncClient(
         if near is not None and (kept := near.find(namespace, key)) is not None:
             return kept
         streams = self._direct
+        left_s = 0.0
         if streams is not None and not streams.is_refused:
+            began_s = monotonic()
             try:
                 reading = streams.get(namespace, key, accept_stale)
                 if near is not None:
                     near.keep_when_done(namespace, key, reading)
                 return await reading
-            except (StreamLost, Unavailable):
-                pass  # it is tried again
+            except (StreamLost, Unavailable):  # it is tried again
+                left_s = max(0.001, self._timeout_s - (monotonic() - began_s))
             except DeadlineExceeded as exc:
                 self._breaker.end(0, exc)
                 if self._is_optional:
@@ -111,8 +115,8 @@ class AsyncClient(
                 raise
         request = cache_pb2.GetRequest(namespace=namespace, key=key, accept_stale=accept_stale)
         try:
-            answer = await self._operate("get", request)
-        except (Unavailable, DeadlineExceeded):
+            answer = await self._operate("get", request, left_s)
+        except AWAY:
             if self._is_optional:
                 return None
             raise
@@ -206,6 +210,8 @@ class AsyncClient(
     ) -> dict[str, Encoded]:
         """As `get_many_or_set`, each value with its content type."""
         stored_as = {"ttl": ttl, "tags": listed(tags), "depends_on": listed(depends_on)}
+        places = several(keys)
+        is_optional, is_one = self._is_optional, len(places) == 1
         fetching = LeasedFetch(
             self._operate,
             self._timeout_s,
@@ -214,17 +220,20 @@ class AsyncClient(
             fetch,
             stored_as,
             accept_stale=accept_stale,
-            is_optional=self._is_optional,
+            wait_s=min(WAIT_S, self._timeout_s) if is_optional else WAIT_S,
+            is_optional=is_optional and not is_one,
             near=self._near,
         )
-        places = several(keys)
-        if len(places) != 1:
-            return await fetching.values(places)
-        return await self._shared_reads.read(
-            (namespace, *places, accept_stale),
-            lambda: fetching.values(places),
-            lambda error: error is fetching.unanswered,
-        )
+        with errors_of_the_fetch():
+            if not is_one:
+                return await fetching.values(places)
+            what = (namespace, *places, accept_stale)
+            try:
+                return await self._shared_reads.read(what, lambda: fetching.values(places))
+            except AWAY:
+                if not is_optional:
+                    raise
+                return await fetching.fetched([*places])  # each caller for itself
 
     async def set(
         self,
@@ -259,6 +268,8 @@ class AsyncClient(
             )
             if wanted is not None
         }
+        if not isinstance(value, bytes):  # None would be taken for an empty one
+            raise TypeError(f"value must be bytes, not {value!r}")
         if len(condition) > 1:
             raise TypeError(f"give one of {' and '.join(condition)}, not both")
         request = cache_pb2.SetRequest(
@@ -305,7 +316,7 @@ class AsyncClient(
             request = cache_pb2.BatchGetRequest(namespace=namespace, keys=part)
             try:
                 answer = await self._operate("batch_get", request)
-            except (Unavailable, DeadlineExceeded):
+            except AWAY:
                 if self._is_optional:
                     return [None] * len(part)
                 raise
@@ -363,6 +374,10 @@ class AsyncClient(
             "tags": listed(tags),
             "depends_on": listed(depends_on),
         }
+
+        for key, (data, _) in values.items():
+            if not isinstance(data, bytes):
+                raise TypeError(f"the value for {key!r} must be bytes, not {data!r}")
 
         async def store(part: Sequence[str]) -> list[SetResult | PantlerError | None]:
             entries = [

@@ -5,7 +5,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import grpc.aio
@@ -15,7 +15,7 @@ from pantler.attempts import Attempts
 from pantler.breaker import Breaker
 from pantler.codecs import Encoded
 from pantler.errors import (
-    DeadlineExceeded,
+    AWAY,
     OutcomeUnknown,
     PantlerError,
     Unavailable,
@@ -24,7 +24,7 @@ from pantler.errors import (
 from pantler.exchange import MAX_MESSAGE_BYTES, Exchange
 from pantler.guarded_channel import GuardedChannel
 from pantler.near_cache import NearCache
-from pantler.operation_stream import Operation, StreamLost
+from pantler.operation_stream import Operation, StreamLost, connect, too_late
 from pantler.shared_reads import SharedReads
 from pantler.telemetry import Hook, Telemetry
 from pantler.v1 import cache_pb2_grpc, counter_pb2_grpc, rate_limit_pb2_grpc
@@ -68,6 +68,8 @@ class Connection:
     ) -> None:
         if on_unavailable not in ("raise", "fetch"):
             raise ValueError(f"on_unavailable is 'raise' or 'fetch', not {on_unavailable!r}")
+        if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
+            raise ValueError(f"timeout is a timedelta above 0, not {timeout!r}")
         self._address = address
         self._timeout_s = timeout.total_seconds()
         self._coalesce = coalesce
@@ -119,7 +121,11 @@ class Connection:
         # They know the client: without them it goes, with what it has of gRPC, as forks.py needs.
         self._exchange = self._direct = None
         self._breaker = Breaker(self._address, lambda: None)
-        await self._open_channel.close()
+        if "_open_channel" in vars(self):
+            await self._open_channel.close()
+        for name in tuple(vars(self)):  # the channel, and the stubs on it
+            if isinstance(getattr(type(self), name, None), cached_property):
+                delattr(self, name)
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
@@ -129,9 +135,11 @@ class Connection:
 
     @cached_property
     def _open_channel(self) -> grpc.aio.Channel:
-        """Opened at its first use: gRPC ties it to the event loop that runs then."""
-        forks.opening(self)
-        return grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+        """Opened at its first use: gRPC ties it to the event loop of then. Not after `close`:
+        gRPC 1.85 may crash where a stub is made on a channel that is closed."""
+        if self._closed:
+            raise PantlerError("the client is closed")
+        return forks.opened(partial(grpc.aio.insecure_channel, self._address, _CHANNEL_OPTIONS))
 
     def _streams(self) -> Exchange | None:
         """What operations go through; None if each is a call of its own."""
@@ -152,8 +160,7 @@ class Connection:
 
     def _own_channel(self) -> grpc.aio.Channel:
         """One with a connection that no other has."""
-        forks.opening(self)
-        return grpc.aio.insecure_channel(self._address, options=_STREAM_OPTIONS)
+        return forks.opened(partial(grpc.aio.insecure_channel, self._address, _STREAM_OPTIONS))
 
     def _operate(
         self,
@@ -193,6 +200,9 @@ class Connection:
                 if streams is not None and request.ByteSize() <= MAX_MESSAGE_BYTES:
                     operation = Operation(name, request, attempts.deadline, waits=waits)
                     return await streams.operate(operation)
+                if not repeatable:
+                    async with asyncio.timeout_at(attempts.deadline):
+                        await connect(self._open_channel, self._address)
                 return await self._alone(name, request, attempts.left_s)
             except StreamLost as lost:
                 if lost.sent and not repeatable:
@@ -207,12 +217,14 @@ class Connection:
                 error = exc
             except Unavailable as exc:  # nothing was done
                 error = exc
+            except TimeoutError:
+                raise too_late() from None
             if not self._breaker.is_closed or not await attempts.another(error):
                 raise error
 
     def _is_miss(self, result: object) -> bool:
         """Whether a read that came to this is a miss."""
-        return self._is_optional and isinstance(result, Unavailable | DeadlineExceeded)
+        return self._is_optional and isinstance(result, AWAY)
 
     def _breaker_changed(self) -> None:
         is_closed = self._breaker.is_closed

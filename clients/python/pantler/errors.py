@@ -18,7 +18,7 @@
     ├── Unavailable           the server or its Redis is away: try again after `retry_after`
     │   ├── OutcomeUnknown    … and whether a write took effect is unknown
     │   └── NotReplicated     … as too few replicas have an invalidation, which did take effect
-    ├── DeadlineExceeded      the time was up: allow more
+    ├── DeadlineExceeded      the time was up: allow more; a write may have taken effect
     ├── InternalError         a defect in the server: report it with `request_id`
     ├── ForkedClient          the process was forked from one with an open client
     ├── RateLimited           `rate_limited` or `slot` was denied: come back after `retry_after`
@@ -169,7 +169,12 @@ class NotReplicated(Unavailable):
 
 
 class DeadlineExceeded(PantlerError):
-    """The time was up before there was an answer. Allow more with `timeout`."""
+    """The time was up before there was an answer. Allow more with `timeout`. A write may have taken
+    effect: repeat it only if twice is as good as once, or it has a `request_id`."""
+
+
+AWAY = (Unavailable, DeadlineExceeded)
+"""The server, or its Redis, is of no use."""
 
 
 class InternalError(PantlerError):

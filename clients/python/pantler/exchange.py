@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc.aio
 
+from pantler.batch import text
 from pantler.errors import PantlerError
 from pantler.model import Entry
 from pantler.operation_stream import (
@@ -31,6 +32,7 @@ from pantler.v1 import cache_pb2
 
 LEAST_FULL = 128  # operations: more make each hardly cheaper
 MOST_FULL = 1_000  # as cache.proto bounds it
+MOST_KEYS = 10_000  # of a message, as cache.proto bounds it
 MAX_WAITING = 8_192  # of those that wait for other callers, which must not hold up the others
 MAX_MESSAGE_BYTES = 1 << 20  # about; what is larger by itself is no operation of a stream
 SWEEP_S = 0.1  # how much later than its time a Get may end
@@ -45,6 +47,7 @@ _REFUSALS = frozenset(
         grpc.StatusCode.PERMISSION_DENIED,
     }
 )
+MOST_MS = (1 << 31) - 1
 CLOSED = "the client was closed during the call"
 
 
@@ -88,9 +91,13 @@ class Exchange:
         self._is_closed = False
 
     def get(self, namespace: str, key: str, accept_stale: bool) -> "asyncio.Future[Entry | None]":
-        """Begins a Get. The future fails with StreamLost, or with the error of the call."""
+        """Begins a Get. The future fails with StreamLost, or with the error of the call. Raises
+        TypeError or ValueError for what is no text: in a message it would fail all others."""
+        if not (type(key) is str and key.isascii()):
+            text(key, "key")
         group = self._groups.get((namespace, accept_stale))
         if group is None:
+            text(namespace, "namespace")
             self._schedule()
             deadline = self._loop.time() + self._timeout_s
             group = self._groups[namespace, accept_stale] = Gets(namespace, accept_stale, deadline)
@@ -182,7 +189,7 @@ class Exchange:
         unsent = sum(item.weight for item in self._unsent)
         room = min(MOST_FULL, max(LEAST_FULL, unsent // (2 * self._most_streams)))
         room = min(room, MAX_UNDER_WAY - stream.under_way)
-        now, left_bytes = self._loop.time(), MAX_MESSAGE_BYTES
+        now, left_bytes, left_keys = self._loop.time(), MAX_MESSAGE_BYTES, MOST_KEYS
         while self._unsent and room > 0 and left_bytes > 0:
             item = self._unsent[0]
             if isinstance(item, Operation) or item.weight <= room:
@@ -190,11 +197,13 @@ class Exchange:
             else:
                 item = item.split_off(room)
             room -= item.weight
+            left_keys -= item.weight
             left_bytes -= self._put(request, item, stream, now)
         while waiting and stream.waiting < MAX_WAITING and left_bytes > 0:
-            left_bytes -= self._put(request, waiting.popleft(), stream, now)
-            if len(request.operations) == MOST_FULL:
+            left_keys -= waiting[0].weight
+            if left_keys < 0 or len(request.operations) == MOST_FULL:
                 break
+            left_bytes -= self._put(request, waiting.popleft(), stream, now)
         return request
 
     def _put(
@@ -277,4 +286,4 @@ class Exchange:
 
 def _ms(seconds: float) -> int:
     """At least 1: what is not set means no time-out."""
-    return max(1, int(seconds * 1000))
+    return min(max(1, int(seconds * 1000)), MOST_MS)

@@ -2,22 +2,28 @@
 too, since its threads are not there. So clients in such a child fail at once instead; but where
 gRPC's own fork handlers are on (GRPC_ENABLE_FORK_SUPPORT), the child may crash before that.
 
-A client counts as open until it is collected: what it has of gRPC lasts as long.
+It is open as long as there is a channel of it, which gRPC's threads last for.
 """
 
+import gc
 import os
+from collections.abc import Callable
 from weakref import WeakSet
+
+import grpc.aio
 
 from pantler.errors import ForkedClient
 
-_open: "WeakSet[object]" = WeakSet()
+_open: "WeakSet[grpc.aio.Channel]" = WeakSet()
 _lost = False
 
 
-def opening(client: object) -> None:
-    """A client connects. Raises ForkedClient where that would hang."""
+def opened(open_channel: Callable[[], grpc.aio.Channel]) -> grpc.aio.Channel:
+    """A channel of a client. Raises ForkedClient where it would hang."""
     check()
-    _open.add(client)
+    channel = open_channel()
+    _open.add(channel)
+    return channel
 
 
 def check() -> None:
@@ -32,10 +38,15 @@ def refusal() -> ForkedClient:
     )
 
 
+def _before() -> None:
+    if _open:
+        gc.collect()  # what a closed client had may be part of a cycle
+
+
 def _in_child() -> None:
     global _lost
     _lost = _lost or bool(_open)
 
 
 if hasattr(os, "register_at_fork"):  # Windows knows no fork
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_child=_in_child)

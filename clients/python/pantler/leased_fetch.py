@@ -13,10 +13,11 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import uuid4
@@ -24,11 +25,10 @@ from uuid import uuid4
 from pantler.batch import in_parts, parts_of
 from pantler.codecs import Encoded
 from pantler.errors import (
-    DeadlineExceeded,
+    AWAY,
     InvalidArgument,
     LeaseLost,
     PantlerError,
-    Unavailable,
     from_status,
 )
 from pantler.model import Entry
@@ -37,13 +37,20 @@ from pantler.v1 import cache_pb2
 LEASE_S = 10.0  # what the callers of a holder that died wait
 EXTEND_S = 3.0  # between two tries to prolong, and for one: three of them fit into a lease
 WAIT_S = 5.0  # of one call to the server, below what servers give calls to end; then it asks again
-AWAY = (Unavailable, DeadlineExceeded)  # the server, or its Redis, is of no use
 IN_FLIGHT_S = 0.5  # an answer that was sent is there by then
 
 Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, Encoded]]]
 """Gives the values of keys; a key that it leaves out has none."""
 
 log = logging.getLogger("pantler")
+
+
+class FetchFailed(Exception):
+    """A fetch failed with an error of the client's, which is none of this call to the server."""
+
+    def __init__(self, error: PantlerError) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Background(Protocol):
@@ -82,28 +89,29 @@ class LeasedFetch:
         stored_as: Mapping[str, Any],
         *,
         accept_stale: bool,
+        wait_s: float,
         is_optional: bool,
         near: Near | None = None,
     ) -> None:
-        """`is_optional`: without the server, or its Redis, the fetch alone will do."""
+        """`wait_s`: how long one call to the server may wait for other callers' fetches.
+        `is_optional`: without the server, or its Redis, the fetch alone will do. Raises TypeError
+        for what `stored_as` can't be: before anything is fetched."""
         self._near = near
         self._operate = operate
         self._timeout_s = timeout_s
         self._background = background
         self._namespace = namespace
         self._fetch = fetch
-        self._stored_as = stored_as
+        self._stored_as = cache_pb2.BatchSetEntry(**stored_as)
         self._accept_stale = accept_stale
         self._is_optional = is_optional
-        self._wait_s = min(WAIT_S, timeout_s) if is_optional else WAIT_S
+        self._wait_s = wait_s
         self._holder = uuid4().hex
-        self.unanswered: PantlerError | None = None
-        """What the server's being away was raised as."""
 
     async def values(self, keys: Mapping[str, int]) -> dict[str, Encoded]:
         """The values of keys (each with its place in the call), without those that have none; 1,000
-        at a time. Raises what the fetch raises, unless stale values will do, and PartialFailure if
-        some keys could not be read or their values were refused."""
+        at a time. Raises what the fetch raises (a PantlerError as FetchFailed), unless stale values
+        will do, and PartialFailure if some keys could not be read or their values were refused."""
         return await in_parts(keys, self._part)
 
     async def _part(self, keys: Sequence[str]) -> list[Encoded | PantlerError | None]:
@@ -119,11 +127,10 @@ class LeasedFetch:
             others: list[str] = []
             try:
                 outcomes = await self._ask(wanted)
-            except AWAY as exc:
+            except AWAY:
                 if not self._is_optional:
-                    self.unanswered = exc
                     raise
-                results.update(await self._fetched(wanted))
+                results.update(await self.fetched(wanted))
                 break
             for key, outcome in zip(wanted, outcomes, strict=True):
                 if outcome.HasField("error"):
@@ -143,7 +150,7 @@ class LeasedFetch:
             wanted = others
         if self._is_optional:
             away = [key for key, result in results.items() if isinstance(result, AWAY)]
-            results.update(await self._fetched(away) if away else {})
+            results.update(await self.fetched(away) if away else {})
         return [results.get(key) for key in keys]
 
     async def _ask(self, keys: Sequence[str]) -> Sequence[cache_pb2.BatchGetOutcome]:
@@ -221,7 +228,7 @@ class LeasedFetch:
         """Fetches under leases (tokens by key). Those of which nothing comes are given back."""
         try:
             async with self._prolonged(leases):
-                values = await self._fetched(list(leases))
+                values = await self.fetched(list(leases))
         except Exception:
             await asyncio.shield(self._background(self._release(leases, failed=True)))
             raise
@@ -233,9 +240,12 @@ class LeasedFetch:
             self._background(self._release(missing, failed=False))
         return values
 
-    async def _fetched(self, keys: Sequence[str]) -> dict[str, Encoded]:
-        """What the fetch gives for these."""
-        fetched = await self._fetch(keys)
+    async def fetched(self, keys: Sequence[str]) -> dict[str, Encoded]:
+        """What the fetch gives for these; the server is not asked."""
+        try:
+            fetched = await self._fetch(keys)
+        except PantlerError as exc:
+            raise FetchFailed(exc) from exc
         values = {key: fetched[key] for key in keys if key in fetched}
         for key, (data, _) in values.items():
             if not isinstance(data, bytes):
@@ -256,10 +266,11 @@ class LeasedFetch:
                     value=values[key].data,
                     content_type=values[key].content_type,
                     fill_token=leases[key],
-                    **self._stored_as,
                 )
                 for key in part
             ]
+            for entry in entries:
+                entry.MergeFrom(self._stored_as)
             await asyncio.shield(self._background(self._store_part(entries, refused)))
         return refused
 
@@ -277,12 +288,24 @@ class LeasedFetch:
             refused[entries[0].key] = exc
             await self._release({entries[0].key: entries[0].fill_token}, failed=False)
         except PantlerError as exc:
-            log.warning("fetched %s, not stored: %s", [entry.key for entry in entries], exc)
+            await self._not_stored(entries, exc)
         else:
+            failed: dict[str, tuple[PantlerError, list[cache_pb2.BatchSetEntry]]] = {}
             for entry, outcome in zip(entries, answer.outcomes, strict=True):
                 if outcome.HasField("error"):
                     error = from_status(outcome.error)
-                    log.warning("fetched %r, not stored: %s", entry.key, error)
+                    failed.setdefault(str(error), (error, []))[1].append(entry)
+            for error, its in failed.values():
+                await self._not_stored(its, error)
+
+    async def _not_stored(
+        self, entries: Sequence[cache_pb2.BatchSetEntry], error: PantlerError
+    ) -> None:
+        first, others = entries[0].key, len(entries) - 1
+        log.warning("fetched %r and %d others, not stored: %s", first, others, error)
+        if not isinstance(error, (*AWAY, LeaseLost)):  # too large, say
+            leases = {entry.key: entry.fill_token for entry in entries}
+            await self._release(leases, failed=False)
 
     @asynccontextmanager
     async def _prolonged(self, leases: Mapping[str, str]) -> AsyncIterator[None]:
@@ -327,6 +350,15 @@ class LeasedFetch:
                 log.warning("lease of %r in %r not released: %s", key, self._namespace, exc)
 
         await asyncio.gather(*(release(key, token) for key, token in leases.items()))
+
+
+@contextmanager
+def errors_of_the_fetch() -> Iterator[None]:
+    """Raises what a fetch failed with as it is."""
+    try:
+        yield
+    except FetchFailed as failed:
+        raise failed.error from failed.error.__cause__
 
 
 def _encoded(entry: cache_pb2.Entry) -> Encoded:

@@ -209,9 +209,9 @@ class _Loop:
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.wait(self._tasks)
-            await self._loop.shutdown_asyncgens()
             await self._finish()
             del self._finish
+            await self._loop.shutdown_asyncgens()
             gc.collect()  # the client goes, which keeps gRPC from a fork
             if grpcs := asyncio.all_tasks() - {asyncio.current_task()}:
                 await asyncio.wait(grpcs, timeout=EXIT_S)

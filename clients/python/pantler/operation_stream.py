@@ -91,7 +91,7 @@ class Operation:
         self.deadline = deadline
         self.waits = waits
         self.bytes: int = request.ByteSize()
-        self.weight = len(request.keys) if name in ("batch_get", "batch_delete") else 1
+        self.weight = _keys(name, request)
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.id = 0
         self.stream: OperationStream | None = None
@@ -231,15 +231,7 @@ class OperationStream:
                 await asyncio.sleep(GRPC_TELLS_S)
 
     async def _connect(self) -> None:
-        """Raises Unavailable. Until it returns, nothing can have been sent."""
-        idle = grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING
-        while (state := self._channel.get_state(try_to_connect=True)) in idle:
-            await self._channel.wait_for_state_change(state)
-        if state is not grpc.ChannelConnectivity.READY:
-            raise Unavailable(
-                f"the server can't be reached at {self._owner.address}: is it running, is the "
-                "address right?"
-            )
+        await connect(self._channel, self._owner.address)
         self.is_connected = True
         self._owner.connected()
 
@@ -311,6 +303,23 @@ class OperationStream:
         if self._is_closing:
             self._wakes.set()
         self._owner.send_on()
+
+
+async def connect(channel: grpc.aio.Channel, address: str) -> None:
+    """Raises Unavailable. Until it returns, nothing can have been sent."""
+    idle = grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING
+    while (state := channel.get_state(try_to_connect=True)) in idle:
+        await channel.wait_for_state_change(state)
+    if state is not grpc.ChannelConnectivity.READY:
+        raise Unavailable(
+            f"the server can't be reached at {address}: is it running, is the address right?"
+        )
+
+
+def _keys(name: str, request: Any) -> int:
+    if name in ("batch_get", "batch_delete"):
+        return len(request.keys)
+    return len(request.entries) if name == "batch_set" else 1
 
 
 def _end(operation: Operation, result: cache_pb2.ExchangeResult) -> None:

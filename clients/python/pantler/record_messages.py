@@ -10,6 +10,7 @@ from uuid import UUID
 
 from google.protobuf.struct_pb2 import NULL_VALUE, Struct, Value
 
+from pantler.batch import text
 from pantler.errors import PantlerError, from_status
 from pantler.record_model import (
     DeadWrite,
@@ -39,17 +40,6 @@ def operation_number(operation: Operation) -> record_pb2.WriteOperation:
     if operation not in _OPERATIONS:
         raise ValueError(f"operation must be one of {', '.join(_OPERATIONS)}, not {operation!r}")
     return _OPERATIONS[operation]
-
-
-def text(value: str, name: str) -> str:
-    """An argument that is text. Raises TypeError or ValueError, with its name."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be text, not {value!r}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} {value!r} is not Unicode text: it has half a character") from None
-    return value
 
 
 def struct(fields: Mapping[str, Any]) -> Struct:

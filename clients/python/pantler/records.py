@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pantler import record_messages as messages
 from pantler.attempts import Attempts
-from pantler.batch import in_parts, listed, several
+from pantler.batch import in_parts, listed, several, text
 from pantler.connection import Connection
 from pantler.errors import PantlerError, Unavailable, answer_to
 from pantler.pages import PAGE_SIZE, pages
@@ -42,8 +42,8 @@ class RecordCalls(Connection):
         """A record; None if there is none. What is not cached is loaded, with `force_refresh` also
         what is."""
         request = record_pb2.GetRecordRequest(
-            namespace=messages.text(namespace, "namespace"),
-            key=messages.text(key, "key"),
+            namespace=text(namespace, "namespace"),
+            key=text(key, "key"),
             force_refresh=force_refresh,
         )
         answer = await answer_to(self._record_service.GetRecord, request, self._timeout_s)
@@ -54,8 +54,8 @@ class RecordCalls(Connection):
     ) -> dict[str, Record]:
         """The records that there are, by key. Of each 1,000 what is not cached is loaded with one
         query. Raises PartialFailure if some could not be read."""
-        messages.text(namespace, "namespace")
-        places = several(messages.text(key, "key") for key in listed(keys))
+        text(namespace, "namespace")
+        places = several(listed(keys, "key"))
 
         async def read(part: Sequence[str]) -> list[Record | PantlerError | None]:
             request = record_pb2.BatchGetRecordsRequest(
@@ -84,8 +84,8 @@ class RecordCalls(Connection):
         raises RecordMissing if there is none, "insert" raises RecordExists if there is one.
         """
         request = record_pb2.PutRecordRequest(
-            namespace=messages.text(namespace, "namespace"),
-            key=messages.text(key, "key"),
+            namespace=text(namespace, "namespace"),
+            key=text(key, "key"),
             fields=messages.struct(fields),
             operation=messages.operation_number(operation),
             request_id=_request_id(request_id),
@@ -103,10 +103,10 @@ class RecordCalls(Connection):
         """Writes records by key, each on its own: it is no transaction. Raises PartialFailure if
         some could not be written."""
         number = messages.operation_number(operation)
-        messages.text(namespace, "namespace")
+        text(namespace, "namespace")
         writes = {
             key: record_pb2.RecordWrite(
-                key=messages.text(key, "key"),
+                key=text(key, "key"),
                 fields=messages.struct(fields),
                 operation=number,
                 request_id=_request_id(None),
@@ -124,8 +124,8 @@ class RecordCalls(Connection):
     ) -> DeleteResult:
         """Removes a record. Removing what is not there succeeds."""
         request = record_pb2.DeleteRecordRequest(
-            namespace=messages.text(namespace, "namespace"),
-            key=messages.text(key, "key"),
+            namespace=text(namespace, "namespace"),
+            key=text(key, "key"),
             request_id=_request_id(request_id),
         )
         answer = await answer_to(self._record_service.DeleteRecord, request, self._timeout_s)
@@ -230,7 +230,7 @@ class RecordCalls(Connection):
 
 
 def _request_id(given: str | None) -> str:
-    return uuid4().hex if given is None else messages.text(given, "request_id")
+    return uuid4().hex if given is None else text(given, "request_id")
 
 
 async def _counted(

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from pantler.errors import PantlerError
+from pantler.errors import AWAY, PantlerError
 
 T = TypeVar("T")
 
@@ -19,15 +19,10 @@ class SharedReads(Generic[T]):
     def __init__(self) -> None:
         self._joinable: dict[Hashable, list[asyncio.Future[T | PantlerError | None]]] = {}
 
-    async def read(
-        self,
-        what: Hashable,
-        read: Callable[[], Awaitable[T]],
-        is_common: Callable[[PantlerError], bool],
-    ) -> T:
+    async def read(self, what: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         """What `read` gives, that of this caller or of another. It is called in this tick of the
-        event loop, and must send nothing in it. An error that `is_common` all raise; where that of
-        another fails otherwise, or is cancelled, the next caller reads."""
+        event loop, and must send nothing in it. That the server is away all raise; where the `read`
+        of another fails otherwise, is cancelled, or gives nothing, the next caller reads."""
         loop = asyncio.get_running_loop()
         while (joined := self._joinable.get(what)) is not None:
             waiting: asyncio.Future[T | PantlerError | None] = loop.create_future()
@@ -35,18 +30,23 @@ class SharedReads(Generic[T]):
             came_to = await waiting
             if isinstance(came_to, PantlerError):
                 raise came_to.with_traceback(None)
-            if came_to is not None:
+            if came_to:
                 return came_to
         joined = self._joinable[what] = []
-        loop.call_soon(self._joinable.pop, what)
+        loop.call_soon(self._close, what, joined)
         came_to = None
         try:
             came_to = await read()
-        except PantlerError as exc:
-            came_to = exc if is_common(exc) else None
+        except AWAY as exc:
+            came_to = exc
             raise
         finally:
+            self._close(what, joined)  # it may have ended at once
             for waiting in joined:
                 if not waiting.done():
                     waiting.set_result(came_to)
         return came_to
+
+    def _close(self, what: Hashable, joined: list[asyncio.Future[T | PantlerError | None]]) -> None:
+        if self._joinable.get(what) is joined:
+            del self._joinable[what]
