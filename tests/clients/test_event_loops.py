@@ -33,3 +33,21 @@ def test_one_loop_hears_nothing_of_another(server: PantlerServer, end: str) -> N
     program = [sys.executable, "-c", PROGRAM, server.address, end]
     done = subprocess.run(program, check=True, stderr=subprocess.PIPE, text=True)
     assert not done.stderr
+
+
+def test_a_client_of_another_loop_says_so(server: PantlerServer) -> None:
+    program = """
+import asyncio, sys
+import pantler
+
+client = pantler.AsyncClient(sys.argv[1])
+asyncio.run(client.set("loops", "k", b"v"))
+for call in (client.set("loops", "k", b"v"), client.get("loops", "k")):
+    try:
+        asyncio.run(call)
+    except pantler.PantlerError as exc:
+        print(exc)
+"""
+    run = [sys.executable, "-c", program, server.address]
+    done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True, timeout=30)
+    assert done.stdout.count("the client is another event loop's: make one in each") == 2

@@ -109,8 +109,8 @@ class Exchange:
     async def operate(self, operation: Operation) -> Any:
         """The response of an operation. Raises StreamLost, DeadlineExceeded, or the error of the
         call. Cancelled, it gives up what has not been sent, or waits for others."""
-        (self._unsent_waiting if operation.waits else self._unsent).append(operation)
         self._schedule()
+        (self._unsent_waiting if operation.waits else self._unsent).append(operation)
         try:
             async with asyncio.timeout_at(operation.deadline):
                 return await operation.future
@@ -138,6 +138,8 @@ class Exchange:
     def _schedule(self) -> None:
         if self._is_closed:
             raise PantlerError("the client is closed")
+        if asyncio.get_running_loop() is not self._loop:
+            raise PantlerError("the client is another event loop's: make one in each, and close it")
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._send)
