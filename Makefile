@@ -16,8 +16,9 @@ help: ## List the targets
 serve: $(READY) ## Serve on 127.0.0.1:50051 (gRPC) and :8080 (HTTP), on an embedded Valkey
 	@exec $(BIN)/pantler serve $(ARGS)
 
+# Tests wait more than half of their time: three at once keep two cores busy.
 test: $(READY) ## Run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: $(READY) ## Run the chaos tests and long runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(ARGS)

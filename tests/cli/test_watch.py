@@ -117,6 +117,7 @@ async def test_it_waits_for_a_server_that_went_away(server: PantlerServer, names
         assert said == b"pantler: the server went away; waiting for it\n"
 
 
+@pytest.mark.slow
 async def test_it_goes_on_with_a_server_that_has_lost_its_memory() -> None:
     """The token is not known any more: that is a gap."""
     async with (

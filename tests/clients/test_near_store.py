@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 from pantler import AsyncClient, NearCache, near_store, near_watch
@@ -58,6 +59,7 @@ def test_what_can_not_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="several"):
         NearCache("a")
     for name in ("pantler.near_cached", "pantler.near_store", "pantler.near_watch"):
+        import_module(name)  # no other test may have
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(name)
     monkeypatch.setitem(sys.modules, "moka_py", None)

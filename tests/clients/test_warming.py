@@ -70,6 +70,7 @@ async def test_it_goes_on_when_the_connection_breaks(
     assert [one.seen for one in told] == sorted(one.seen for one in told)
 
 
+@pytest.mark.slow
 async def test_it_goes_on_when_its_worker_stops(tmp_path: Path, namespace: str) -> None:
     async with (
         PantlerServer("--workers", "2", config=write_config(tmp_path)) as server,

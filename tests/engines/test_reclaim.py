@@ -179,6 +179,7 @@ async def test_a_slow_namespace_holds_no_other_up(
 
 
 @pytest.mark.parametrize("by", ["its next use", "the reload"])
+@pytest.mark.slow
 async def test_another_rate_changes_a_walk_under_way(
     reclaimed: Caller, store: Store, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
