@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pantler
@@ -72,7 +73,7 @@ def test_a_project_tests_with_it(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=7)
 
 
-def test_it_serves_without_pytest() -> None:
+def test_it_serves_for_the_time_of_a_block() -> None:
     began = time.monotonic()
     with testing.serve({"log": {"level": "error"}}) as server:
         print(f"ready after {time.monotonic() - began:.2f} s")
@@ -86,6 +87,15 @@ def test_it_serves_without_pytest() -> None:
         client.get("users", "42")
 
 
+def test_it_serves_where_there_is_no_pytest() -> None:
+    program = (
+        "import sys\nsys.modules['pytest'] = None\nfrom pantler.testing import serve\n"
+        "with serve() as server:\n print(server.address)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("127.0.0.1:"), done.stderr
+
+
 def test_what_keeps_it_from_its_start_is_said(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="namespacez"), testing.serve({"namespacez": {}}):
         pass
@@ -94,6 +104,15 @@ def test_what_keeps_it_from_its_start_is_said(tmp_path: Path) -> None:
         testing.serve(tmp_path / "absent.yaml"),
     ):
         pass
+
+
+def test_a_configuration_may_be_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pantler.yaml").write_text("namespaces: {users: {ttl: 7s}}\n")
+    monkeypatch.chdir(tmp_path)
+    with testing.serve("pantler.yaml") as server, pantler.Client(server.address) as client:
+        expires = client.set("users", "42", b"Ada").expire_time
+    assert expires is not None
+    assert expires - datetime.now(UTC) < timedelta(seconds=8)
 
 
 def test_settings_of_the_environment_are_for_other_servers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@
         pantler_client.set(pantler_namespace, "42", b"Ada")
 
 It starts once for the run (each worker of pytest-xdist has its own), in about a second, on free
-ports of this machine. Where there is no pytest, `with serve() as server:` does the same.
+ports of this machine. `with serve() as server:` does the same, and needs no pytest.
 """
 
 import json
@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from pantler.client import AsyncClient
 from pantler.sync_client import Client
 
-Config = Mapping[str, Any] | Path | None
-"""The configuration of a server: what stands in its file, or the file; None: the defaults."""
+Config = Mapping[str, Any] | Path | str | None
+"""The configuration of a server: what stands in its file, or the file's path; None: the
+defaults."""
 
 START_S = 60.0  # of a machine that is busy; else it takes one
 STOP_S = 15.0
@@ -78,11 +77,13 @@ def serve(config: Config = None) -> Iterator[Server]:
 
 def _options(config: Config, folder: str) -> list[str]:
     options = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
+    if config is None:
+        return options
     if isinstance(config, Mapping):
         file = Path(folder) / "pantler.yaml"
         file.write_text(json.dumps(config), encoding="utf-8")  # which is YAML, too
         config = file
-    return options if config is None else [*options, "--config", str(config.absolute())]
+    return [*options, "--config", str(Path(config).absolute())]
 
 
 def _environment() -> dict[str, str]:
@@ -116,40 +117,39 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def pantler_config() -> Config:
-    """The configuration of `pantler_server`. Define it anew in your conftest.py to give another."""
-    return None
+if find_spec("pytest") is not None:  # `serve` does without
+    import pytest
 
+    @pytest.fixture(scope="session")
+    def pantler_config() -> Config:
+        """The configuration of `pantler_server`. Define it anew in your conftest.py to give
+        another."""
+        return None
 
-@pytest.fixture(scope="session")
-def pantler_server(pantler_config: Config) -> Iterator[Server]:
-    """The server of this run."""
-    with serve(pantler_config) as server:
-        yield server
+    @pytest.fixture(scope="session")
+    def pantler_server(pantler_config: Config) -> Iterator[Server]:
+        """The server of this run."""
+        with serve(pantler_config) as server:
+            yield server
 
+    @pytest.fixture(scope="session")
+    def pantler_address(pantler_server: Server) -> str:
+        """Its address, as clients are given it."""
+        return pantler_server.address
 
-@pytest.fixture(scope="session")
-def pantler_address(pantler_server: Server) -> str:
-    """Its address, as clients are given it."""
-    return pantler_server.address
+    @pytest.fixture(scope="session")
+    def pantler_client(pantler_address: str) -> Iterator[Client]:
+        """A client that blocks."""
+        with Client(pantler_address) as client:
+            yield client
 
+    @pytest.fixture
+    def pantler_async_client(pantler_address: str) -> AsyncClient:
+        """An asynchronous client for one test. It belongs to the event loop that the test runs in,
+        whichever plugin (pytest-asyncio, anyio) that is of."""
+        return AsyncClient(pantler_address)
 
-@pytest.fixture(scope="session")
-def pantler_client(pantler_address: str) -> Iterator[Client]:
-    """A client that blocks."""
-    with Client(pantler_address) as client:
-        yield client
-
-
-@pytest.fixture
-def pantler_async_client(pantler_address: str) -> AsyncClient:
-    """An asynchronous client for one test. It belongs to the event loop that the test runs in,
-    whichever plugin (pytest-asyncio, anyio) that is of."""
-    return AsyncClient(pantler_address)
-
-
-@pytest.fixture
-def pantler_namespace() -> str:
-    """A namespace that no other test has."""
-    return f"test-{uuid4().hex}"
+    @pytest.fixture
+    def pantler_namespace() -> str:
+        """A namespace that no other test has."""
+        return f"test-{uuid4().hex}"
