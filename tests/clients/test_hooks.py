@@ -123,6 +123,29 @@ async def test_it_shows_that_a_server_is_left_alone(namespace: str, metrics: Met
         assert metrics.calls("get", "Unavailable") == 6
 
 
+async def test_what_is_told_of_no_single_call_may_fail(
+    server: PantlerServer, namespace: str, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(pantler.Hook):
+        def sent(self, operations: int) -> None:
+            raise ValueError("of sent")
+
+        def breaker(self, is_open: bool) -> None:
+            raise ValueError("of breaker")
+
+    hooks = [Failing(), metrics.hook]
+    async with pantler.AsyncClient(server.address, hooks=hooks) as client:
+        await client.set(namespace, "k", b"v")
+    assert "of sent" in caplog.text
+    assert metrics.value("message_operations_sum") == 1
+    async with pantler.AsyncClient(NOWHERE, hooks=hooks) as client:
+        for _ in range(6):
+            with pytest.raises(pantler.Unavailable):
+                await client.get(namespace, "k")
+    assert "of breaker" in caplog.text
+    assert metrics.value("breaker_open") == 1
+
+
 async def test_a_call_that_is_cancelled_ends(
     client: pantler.AsyncClient, namespace: str, metrics: Metrics, traces: Traces
 ) -> None:

@@ -5,6 +5,7 @@
 `pantler.prometheus` and `pantler.opentelemetry` have these.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,10 +15,13 @@ Metadata = Sequence[tuple[str, str]]
 Tokens = list[tuple["Hook", Any]]
 T = TypeVar("T")
 
+log = logging.getLogger("pantler")
+
 
 class Hook:
-    """Derive from it; each method may be left out. They are called in the client's event loop,
-    must not block, and what they raise their caller gets.
+    """Derive from it; each method may be left out. They are called in the client's event loop, and
+    must not block. What those of a call raise, its caller gets; what `sent` and `breaker` raise is
+    logged, since no call is theirs alone.
 
     A call is one of the client to the server, with all its repetitions. `get_or_set` makes a
     `batch_get`, and a `batch_set` if it fetches. Streams that are followed, as a watch, and those
@@ -93,12 +97,18 @@ class Telemetry:
             hook.end(token, outcome, error)
 
     def sent(self, operations: int) -> None:
-        for hook in self.hooks:
-            hook.sent(operations)
+        self._tell(lambda hook: hook.sent(operations))
 
     def breaker(self, is_open: bool) -> None:
+        self._tell(lambda hook: hook.breaker(is_open))
+
+    def _tell(self, tell: Callable[[Hook], None]) -> None:
+        """Of what is of no single call: raised, it would end the stream that all calls share."""
         for hook in self.hooks:
-            hook.breaker(is_open)
+            try:
+                tell(hook)
+            except Exception:
+                log.exception("the hook %r failed", hook)
 
 
 def _outcome(operation: str, answer: Any) -> str:
