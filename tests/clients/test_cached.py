@@ -40,6 +40,14 @@ class Access(Flag):
     WRITE = 2
 
 
+class Name(str):
+    pass
+
+
+class Number(int):
+    pass
+
+
 @dataclass
 class User:
     id: int
@@ -48,6 +56,7 @@ class User:
 scalars = (
     st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.uuids() | st.dates()
     | st.datetimes() | st.datetimes(timezones=st.just(UTC))
+    | st.text().map(Name) | st.integers().map(Number)
     | st.sampled_from([*Color, *Level, *Access, Access(3), Access(0)])
 )  # fmt: skip
 calls = st.tuples(
@@ -110,6 +119,8 @@ def test_texts_in_a_template_do_not_run_into_each_other(one: Any, other: Any) ->
         (Color.RED, "red"),
         (Color.BLUE, "2"),
         (Level.LOW, "1"),
+        (Name("Ada"), "Ada"),
+        (Number(42), "42"),
     ],
 )
 def test_a_value_in_a_template_is_written_as_it_looks(value: Any, text: str) -> None:
@@ -141,6 +152,7 @@ def test_an_automatic_key_reads_like_the_call() -> None:
     begins = f"{__name__}.test_an_automatic_key_reads_like_the_call.<locals>.find"
     assert find.key("it's") == f"""{begins}(name="it's",page=1,colors={__name__}.Color.RED)"""
     assert find.key("a", 2) == find.key("a", page=2)
+    assert find.key(Name("a")).startswith(f"{begins}(name={__name__}.Name('a'),")
 
 
 def test_an_automatic_key_that_is_too_long_ends_in_a_hash() -> None:

@@ -54,10 +54,10 @@ class CallPlan:
     ) -> None:
         self._bound = bound(function)
         self._key: Callable[[Arguments], str] = (
-            CallKey(function) if key is None else KeyTemplate(key, function)
+            CallKey(function) if key is None else KeyTemplate.of(function, key)
         )
-        self._tags = [KeyTemplate(one, function, MAX_TAG_BYTES) for one in listed(tags)]
-        self._depends_on = [KeyTemplate(one, function) for one in listed(depends_on)]
+        self._tags = [KeyTemplate.of(function, one, MAX_TAG_BYTES) for one in listed(tags)]
+        self._depends_on = [KeyTemplate.of(function, one) for one in listed(depends_on)]
 
     def key(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str:
         """Raises UncacheableArgument; TypeError if the function does not take these."""

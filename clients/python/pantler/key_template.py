@@ -6,18 +6,19 @@ Two lists of arguments that differ make different keys:
   `{a}:{b}` keeps "1:2", "3" and "1", "2:3" apart. The last field ends with the key, and is written
   as it is. But a template says how a key looks: values that look the same, as 1 and "1", make one.
 - Without one, a key is written like a call, `shop.find(name='Ada',page=1)`, with each value as a
-  literal of Python, whose types differ. One that is too long ends in its SHA-256.
+  literal of Python, whose types differ; that of a subclass has the name of its type around it. One
+  that is too long ends in its SHA-256.
 """
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from enum import Enum
 from hashlib import sha256
 from string import Formatter
 from types import NoneType
-from typing import Any, cast
+from typing import Any, Self, cast
 from uuid import UUID
 
 from pantler.errors import UncacheableArgument
@@ -94,23 +95,19 @@ class _Source:
 class KeyTemplate:
     """A text in which `{…}` stands for an argument of a call, as in `str.format`."""
 
-    def __init__(
-        self, template: str, function: Callable[..., object], max_bytes: int = MAX_KEY_BYTES
-    ) -> None:
-        """Raises ValueError if the template names an argument that the function has not, does not
-        say where one ends and the next begins, or has what no key has."""
-        self._function = _name_of(function)
+    def __init__(self, template: str, owner: str, max_bytes: int = MAX_KEY_BYTES) -> None:
+        """`owner` is what has the arguments, as errors name it. Raises ValueError if the template
+        does not say where one ends and the next begins, or has what no key has."""
+        self._template = template
+        self._owner = owner
         self._max_bytes = max_bytes
         self._fields: list[_Field] = []
-        names = inspect.signature(function).parameters
         before = ""
         for text, name, spec, conversion in _FORMATTER.parse(template):
             before += text
             if name is None:
                 continue
             field = _Field(before, name, spec or "", conversion)
-            if field.argument not in names:
-                raise ValueError(f"{template!r}: {self._function} has no argument {name!r}")
             if conversion not in (None, "s", "r", "a") or "{" in (spec or ""):
                 raise ValueError(f"{template!r}: how to show {name!r} is not known here")
             if self._fields and not self._fields[-1].ends_with(before):
@@ -121,9 +118,26 @@ class KeyTemplate:
         if _CONTROL.search(template) or not (self._fields or 0 < len(before.encode()) <= max_bytes):
             raise ValueError(f"{template!r} must be 1 to {max_bytes} bytes, none of them a control")
 
+    @classmethod
+    def of(
+        cls, function: Callable[..., object], template: str, max_bytes: int = MAX_KEY_BYTES
+    ) -> Self:
+        """One of a function's arguments. Raises ValueError also if the function has not those."""
+        made = cls(template, _name_of(function), max_bytes)
+        made.check(inspect.signature(function).parameters)
+        return made
+
+    def check(self, names: Collection[str]) -> None:
+        """Raises ValueError if the template names an argument that is not among these."""
+        for field in self._fields:
+            if field.argument not in names:
+                raise ValueError(
+                    f"{self._template!r}: {self._owner} has no argument {field.name!r}"
+                )
+
     def __call__(self, arguments: Arguments) -> str:
         """Raises UncacheableArgument."""
-        key = "".join([field.text(arguments, self._function) for field in self._fields])
+        key = "".join([field.text(arguments, self._owner) for field in self._fields])
         key += self._end
         if not (key and key.isascii() and key.isprintable() and len(key) <= self._max_bytes):
             self._check(key, arguments)
@@ -131,17 +145,17 @@ class KeyTemplate:
 
     def _check(self, key: str, arguments: Arguments) -> None:
         """Names the argument that makes the key none."""
-        texts = {field.name: field.text(arguments, self._function) for field in self._fields}
+        texts = {field.name: field.text(arguments, self._owner) for field in self._fields}
         for name, text in texts.items():
             if _CONTROL.search(text):
-                raise UncacheableArgument(self._function, name, "it has control characters")
+                raise UncacheableArgument(self._owner, name, "it has control characters")
             if _SURROGATE.search(text):
-                raise UncacheableArgument(self._function, name, "it has what UTF-8 has no form for")
+                raise UncacheableArgument(self._owner, name, "it has what UTF-8 has no form for")
         size = len(key.encode())
         if not 0 < size <= self._max_bytes:
             longest = max(texts, key=lambda name: len(texts[name]))
             problem = f"with it there are {size} bytes, and may be 1 to {self._max_bytes}"
-            raise UncacheableArgument(self._function, longest, problem)
+            raise UncacheableArgument(self._owner, longest, problem)
 
 
 class _Field:
@@ -220,10 +234,14 @@ class CallKey:
         return self._literal(name, value)
 
     def _literal(self, name: str, value: object) -> str:
+        kind = type(value)
         try:
-            return _form(value, _LITERALS)
+            text = _form(value, _LITERALS)
         except TypeError as exc:
             raise UncacheableArgument(self._function, name, str(exc)) from None
+        if kind in _LITERALS or issubclass(kind, Enum):
+            return text
+        return f"{_name_of(kind)}({text})"
 
 
 def _form(value: object, forms: Mapping[type, Callable[[Any], str]]) -> str:
