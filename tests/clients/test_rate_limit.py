@@ -191,11 +191,25 @@ async def test_a_function_is_called_only_if_it_is_allowed(
     assert (search.__name__, search.__doc__) == ("search", "Searches.")
     assert await search(subject, "a") == "A"
     assert await search(user=subject, text="b") == "B"
-    with pytest.raises(pantler.RateLimited, match=f"'{subject}:all' is at its limit") as denied:
+    counted = f"{subject.replace(':', '%3A')}:all"
+    with pytest.raises(pantler.RateLimited, match=f"'{counted}' is at its limit") as denied:
         await search(subject, "c")
     assert denied.value.retry_after == denied.value.decision.retry_after > timedelta(minutes=20)
     assert await search(subject, "d", kind="other") == "D"
     assert calls == ["a", "b", "d"]
+
+
+async def test_subjects_do_not_run_into_each_other(
+    client: pantler.AsyncClient, subject: str
+) -> None:
+    @client.rate_limited("api", subject="{user}:{kind}", cost=10)
+    async def search(user: str, kind: str) -> None: ...
+
+    await search(f"{subject}:2", "3")
+    await search(subject, "2:3")
+    for call in (search(f"{subject}:2", "3"), search(subject, "2:3")):
+        with pytest.raises(pantler.RateLimited):
+            await call
 
 
 async def test_a_method_is_limited_too(client: pantler.AsyncClient, subject: str) -> None:
@@ -226,6 +240,8 @@ async def test_a_decorator_that_could_never_work_is_refused_at_once(
     for template in ("{id}", "{}", "{0}", "{user_id.name}"):
         with pytest.raises(ValueError, match=r"search has no argument"):
             client.rate_limited("api", subject=template)(search)
+    with pytest.raises(ValueError, match=r"separate \{user\}"):
+        client.rate_limited("api", subject="{user}{user}")(search)
     with pytest.raises(TypeError, match="is for `async def` functions"):
         client.rate_limited("api", subject="{user}")(blocking)
 

@@ -144,11 +144,13 @@ class RateLimitCalls(Connection):
             @client.rate_limited("api", subject="user:{user_id}")
             async def search(user_id: int, text: str) -> list[str]: ...
 
-        `subject` is a text in which `{…}` stands for an argument of the call, as in `str.format`,
-        or a function that is given the call's arguments. If denied, waits for the permits if that
-        takes no longer than `wait`; else raises RateLimited, and the function is not called. Of a
-        concurrency rule the slot is held while the function runs, as by `slot`; but where slots are
-        waited for use `slot` itself, since only that looks whether one was released early.
+        `subject` is a template as `Namespace.cached` has for keys, in which `{…}` stands for an
+        argument of the call, or a function that is given the call's arguments. Raises ValueError if
+        the template does not fit the function; a call raises UncacheableArgument if an argument
+        makes no subject. If denied, waits for the permits if that takes no longer than `wait`; else
+        raises RateLimited, and the function is not called. Of a concurrency rule the slot is held
+        while the function runs, as by `slot`; but where slots are waited for use `slot` itself,
+        since only that looks whether one was released early.
         """
         return limited(lambda of: Permits(self, of, rule, cost, wait), subject)
 

@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from string import Formatter
 from typing import Any, ParamSpec, TypeVar
 
+from pantler.key_template import KeyTemplate, bound
 from pantler.permits import Permits
 
 P = ParamSpec("P")
@@ -34,18 +34,7 @@ def limited(
 
 
 def _formatted(template: str, function: Callable[..., object]) -> Callable[..., str]:
-    """Puts the arguments of a call of the function into a template. Raises ValueError if this names
-    one that the function has not."""
-    signature = inspect.signature(function)
-    for _, field, _, _ in Formatter().parse(template):
-        if field is not None:
-            name = field.partition(".")[0].partition("[")[0]
-            if name not in signature.parameters:
-                raise ValueError(f"{template!r}: {function.__qualname__} has no argument {name!r}")
-
-    def subject_of(*args: object, **kwargs: object) -> str:
-        call = signature.bind(*args, **kwargs)
-        call.apply_defaults()
-        return template.format_map(call.arguments)
-
-    return subject_of
+    """Puts the arguments of a call of the function into a template. Raises ValueError if this does
+    not fit the function."""
+    subject, arguments = KeyTemplate.of(function, template), bound(function)
+    return lambda *args, **kwargs: subject(arguments(*args, **kwargs))
