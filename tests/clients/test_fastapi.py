@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
@@ -239,11 +238,14 @@ async def test_a_tag_invalidates_what_has_it(browser: Browser, app: App) -> None
     "kind",
     ["cookie", "streamed", "large", "private", "varied", "missing", "raised", "broken"],
 )
-async def test_what_is_not_for_all_is_not_kept(browser: Browser, app: App, kind: str) -> None:
+async def test_what_is_not_for_all_is_not_kept(
+    browser: Browser, app: App, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     answers = [await browser.get(f"/api/odd/{kind}") for _ in range(3)]
     assert app.computed[kind] == 3
     assert len({(one.status, one.body) for one in answers}) == 1
     assert all("Set-Cookie" in one.headers for one in answers) == (kind == "cookie")
+    assert not [one for one in caplog.records if one.name == "pantler"]
 
 
 async def test_an_error_is_kept_if_it_is_asked_for(browser: Browser, app: App) -> None:
@@ -263,21 +265,90 @@ async def test_without_pantler_all_is_computed(namespace: str, app: App) -> None
     assert turns == [1, 2, 3]
 
 
-async def test_a_stale_response_is_given_while_it_is_computed_anew(
-    tmp_path: Path, app: App
-) -> None:
-    config = tmp_path / "pantler.yaml"
-    config.write_text("namespaces: {revalidated: {stale_while_revalidate: 1h}}\n")
+@pytest_asyncio.fixture(scope="module")
+async def revalidating(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
+    config = tmp_path_factory.mktemp("revalidating") / "pantler.yaml"
+    config.write_text(
+        "namespaces: {revalidated: {stale_while_revalidate: 1h}, looked_into: {tag_index: true}}\n"
+    )
     async with PantlerServer(config=config) as server:
-        client = pantler.AsyncClient(server.address)
-        async with client, serving(app_of(server.address, "revalidated", app)) as browser:
-            etag = (await browser.get("/api/users/1")).headers["ETag"]
-            await client.invalidate_tags("revalidated", ["user:1"], soft=True)
-            assert (await browser.get("/api/users/1")).headers["ETag"] == etag
+        yield server
+
+
+async def test_a_stale_response_is_given_while_it_is_computed_anew(
+    revalidating: PantlerServer, app: App
+) -> None:
+    client = pantler.AsyncClient(revalidating.address)
+    async with client, serving(app_of(revalidating.address, "revalidated", app)) as browser:
+        etag = (await browser.get("/api/users/1")).headers["ETag"]
+        await client.invalidate_tags("revalidated", ["user:1"], soft=True)
+        assert (await browser.get("/api/users/1")).headers["ETag"] == etag
+        async with asyncio.timeout(10):
+            while (await browser.get("/api/users/1")).headers["ETag"] == etag:
+                await asyncio.sleep(0.02)
+        assert app.computed["user"] == 2
+
+
+@pytest.mark.parametrize("kind", ["returned", "raised"])
+async def test_a_refresh_that_fails_leaves_the_stale_response(
+    revalidating: PantlerServer, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    computed = count(1)
+    asgi = FastAPI(lifespan=pantler_lifespan(revalidating.address))
+    asgi.router.route_class = CachedRoute
+
+    @asgi.get("/{kind}")
+    @ResponseCache("revalidated", ttl=timedelta(minutes=1), tags=["kind:{kind}"])
+    async def page(kind: str) -> Response:
+        if next(computed) == 1:
+            return Response("well")
+        if kind == "raised":
+            raise HTTPException(500)
+        return Response("broken", 500)
+
+    async with pantler.AsyncClient(revalidating.address) as client, serving(asgi) as browser:
+        assert (await browser.get(f"/{kind}")).body == b"well"
+        await client.invalidate_tags("revalidated", [f"kind:{kind}"], soft=True)
+        for _ in range(3):
+            assert (await browser.get(f"/{kind}")).body == b"well"
             async with asyncio.timeout(10):
-                while (await browser.get("/api/users/1")).headers["ETag"] == etag:
+                while "gave nothing that may be kept" not in caplog.text:
                     await asyncio.sleep(0.02)
-            assert app.computed["user"] == 2
+    assert next(computed) == 3
+
+
+async def test_that_a_response_is_not_kept_is_known_for_seconds(
+    revalidating: PantlerServer,
+) -> None:
+    """Also where its request is cancelled as soon as that is stored."""
+    asking: list[asyncio.Task[Any]] = []
+
+    class Cancelling(pantler.Hook):
+        def begin(self, operation: str, namespace: str, address: str) -> Any:
+            return operation
+
+        def end(self, token: Any, outcome: str, error: BaseException | None) -> None:
+            if token == "batch_set":
+                asking[0].cancel()
+
+    async def broken(request: Request) -> Response:
+        return Response("broken", 500)
+
+    client = pantler.AsyncClient(revalidating.address, hooks=[Cancelling()])
+    async with client:
+        scope = {
+            "type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [],
+            "state": {"pantler": client},
+        }  # fmt: skip
+        cache = ResponseCache("looked_into", ttl=timedelta(minutes=1), tags=["all"])
+        asking.append(asyncio.create_task(cache.handler(broken)(Request(scope))))
+        with pytest.raises(asyncio.CancelledError):
+            await asking[0]
+        [found] = [one async for one in client.tagged_keys("looked_into", "all")]
+        entry = await client.get("looked_into", found.key)
+    assert entry is not None
+    assert entry.expire_time is not None
+    assert entry.expire_time - datetime.now(UTC) < timedelta(seconds=6)
 
 
 async def test_an_app_of_starlette_caches_too(server: PantlerServer, namespace: str) -> None:

@@ -202,26 +202,23 @@ class _Answering:
         self._compute = compute
         self._request = request
         self._task = asyncio.current_task()
+        self._key = self._key_of(request)
+        self._tags = [tag.format_map(request.path_params) for tag in policy.tags]
         self.computed: Response | None = None
         """What this request has computed, since it was not in the cache."""
         self.failure: Exception | None = None
 
     async def answer(self) -> Response:
-        policy, key = self._policy, self._key()
-        tags = [tag.format_map(self._request.path_params) for tag in policy.tags]
+        policy = self._policy
         value = await self._client.get_or_set(
-            policy.namespace, key, self._fetch, ttl=policy.ttl, tags=tags
+            policy.namespace, self._key, self._fetch, ttl=policy.ttl, tags=self._tags
         )
         if value != UNKEPT:
             return self._from(StoredResponse.read(value))
-        if self.computed is None:
-            return await self._compute(self._request)
-        await self._client.touch(policy.namespace, key, UNKEPT_TTL)
-        return self.computed
+        return self.computed or await self._compute(self._request)
 
-    def _key(self) -> str:
+    def _key_of(self, request: Request) -> str:
         """A text of its own for each path, query and headers, which stay readable in part."""
-        request = self._request
         query = sorted(parse_qsl(request.url.query, keep_blank_values=True), key=itemgetter(0))
         headers = [request.headers.getlist(name) for name in self._policy.vary]
         path = request.url.path
@@ -230,7 +227,7 @@ class _Answering:
 
     async def _fetch(self) -> bytes:
         if asyncio.current_task() is not self._task:
-            return self._kept(await self._computed_apart())
+            return await self._refreshed()
         # To HEAD the endpoint might answer without the body, which is kept for GET.
         scope = {**self._request.scope, "method": "GET"}
         try:
@@ -238,14 +235,21 @@ class _Answering:
         except Exception as exc:
             self.failure = exc
             raise
-        return self._kept(self.computed)
+        value = self._kept(self.computed)
+        if value == UNKEPT:
+            # Its ttl is its own. The Set ends the lease, so the fill with this value is refused.
+            await self._client.set(
+                self._policy.namespace, self._key, UNKEPT, ttl=UNKEPT_TTL, tags=self._tags
+            )
+        return value
 
-    async def _computed_apart(self) -> Response:
-        """For a refresh in the background, when the request that it is of may be over."""
-        computed: list[Response] = []
+    async def _refreshed(self) -> bytes:
+        """For a refresh in the background, when the request that it is of may be over. Raises
+        RuntimeError if nothing came of it that may be kept, so that the stale response stays."""
+        kept: list[bytes] = []
 
         async def compute(request: Request) -> Response:
-            computed.append(await self._compute(request))
+            kept.append(self._kept(await self._compute(request)))
             return Response()
 
         async def receive() -> Message:
@@ -256,7 +260,9 @@ class _Answering:
 
         scope = {**self._request.scope, "method": "GET"}
         await request_response(compute)(scope, receive, send)
-        return computed[0]
+        if kept in ([], [UNKEPT]):  # empty where the app answers to what the endpoint raised
+            raise RuntimeError(f"{self._request.url.path} gave nothing that may be kept")
+        return kept[0]
 
     def _kept(self, response: Response) -> bytes:
         """What of a response is stored."""
