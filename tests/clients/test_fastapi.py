@@ -234,6 +234,41 @@ async def test_a_tag_invalidates_what_has_it(browser: Browser, app: App) -> None
     assert (await browser.get("/api/users/2")).turn == 2
 
 
+async def test_tags_are_made_of_all_parameters_of_the_path(
+    server: PantlerServer, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns = count()
+    router = APIRouter(route_class=CachedRoute)
+
+    @router.get("/users/{user_id}")
+    @ResponseCache(namespace, tags=["{tenant}:{user_id}"])
+    async def user(user_id: str) -> dict[str, int]:
+        return {"turn": next(turns)}
+
+    @router.get("/teams/{team_id}")
+    @ResponseCache(namespace, tags=["team:{id}"])
+    async def team(team_id: str) -> None: ...
+
+    asgi = FastAPI(lifespan=pantler_lifespan(server.address))
+    asgi.include_router(router, prefix="/{tenant}")
+    async with pantler.AsyncClient(server.address) as client, serving(asgi) as browser:
+        urls = ("/a:b/users/c", "/a/users/b:c")
+        assert [(await browser.get(url)).turn for url in urls * 2] == [0, 1, 0, 1]
+        await client.invalidate_tags(namespace, ["a:b:c"])
+        assert [(await browser.get(url)).turn for url in urls] == [0, 2]
+        long = f"/a/users/{'x' * 300}"
+        assert [(await browser.get(long)).turn for _ in range(2)] == [3, 4]
+        assert "'user_id' of the path makes no key" in caplog.text
+        assert (await browser.get("/a/teams/1")).status == 500
+    assert "'team:{id}': the path has no argument 'id'" in caplog.text
+
+
+def test_tags_that_are_none_are_refused_at_once() -> None:
+    for tags, error in ((["{a}{b}"], ValueError), (["{a"], ValueError), ("user", TypeError)):
+        with pytest.raises(error, match=r"separate|expected|several"):
+            ResponseCache("pages", tags=tags)
+
+
 @pytest.mark.parametrize(
     "kind",
     ["cookie", "streamed", "large", "private", "varied", "missing", "raised", "broken"],

@@ -36,8 +36,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Message
 
+from pantler.batch import listed
 from pantler.client import AsyncClient
 from pantler.errors import DeadlineExceeded, PantlerError, Unavailable
+from pantler.key_template import MAX_TAG_BYTES, KeyTemplate
 from pantler.stored_response import UNKEPT, StoredResponse, may_be_kept
 
 AWAY_S = 1.0  # for which nothing is asked of a Pantler that was away: requests would wait for it
@@ -88,7 +90,7 @@ PantlerClient = Annotated[AsyncClient, Depends(get_client)]
 class _Policy:
     namespace: str
     ttl: timedelta | None
-    tags: tuple[str, ...]
+    tags: tuple[KeyTemplate, ...]
     vary: tuple[str, ...]
     cache_control: str
     authorized: bool
@@ -103,11 +105,12 @@ class ResponseCache:
 
     A hit is answered before the route's dependencies run: don't cache what they guard.
 
-    `tags` may name path parameters, as "user:{user_id}". `vary`: headers of the request of which
-    the response depends. `cache_control` is for responses that have none; by default browsers ask
-    each time, and get 304 if nothing has changed. `authorized`: whether requests with Authorization
-    are answered from the cache too; unless it is in `vary`, all get the same. `statuses`: those of
-    errors that are kept, if they are returned, not raised.
+    `tags` are templates of path parameters, as "user:{user_id}", by the rules of
+    `Namespace.cached`; a request whose path has no such parameter raises ValueError. `vary`:
+    headers of the request of which the response depends. `cache_control` is for responses that have
+    none; by default browsers ask each time, and get 304 if nothing has changed. `authorized`:
+    whether requests with Authorization are answered from the cache too; unless it is in `vary`, all
+    get the same. `statuses`: those of errors that are kept, if they are returned, not raised.
 
     Not kept is what has Set-Cookie, `Cache-Control: private` or `no-store`, a Vary on more than
     `vary`, more than `max_body_bytes`, or is streamed. The Cache-Control of requests is passed
@@ -129,7 +132,7 @@ class ResponseCache:
         self._policy = _Policy(
             namespace=namespace,
             ttl=ttl,
-            tags=tuple(tags),
+            tags=tuple(KeyTemplate(tag, "the path", MAX_TAG_BYTES) for tag in listed(tags)),
             vary=tuple(sorted(name.lower() for name in vary)),
             cache_control=cache_control,
             authorized=authorized,
@@ -203,13 +206,14 @@ class _Answering:
         self._request = request
         self._task = asyncio.current_task()
         self._key = self._key_of(request)
-        self._tags = [tag.format_map(request.path_params) for tag in policy.tags]
+        self._tags: list[str] = []
         self.computed: Response | None = None
         """What this request has computed, since it was not in the cache."""
         self.failure: Exception | None = None
 
     async def answer(self) -> Response:
         policy = self._policy
+        self._tags = [self._tag(template) for template in policy.tags]
         value = await self._client.get_or_set(
             policy.namespace, self._key, self._fetch, ttl=policy.ttl, tags=self._tags
         )
@@ -224,6 +228,12 @@ class _Answering:
         path = request.url.path
         digest = hashlib.sha256(json.dumps([path, query, headers]).encode()).hexdigest()
         return f"{path[:100]}#{digest[:40]}"
+
+    def _tag(self, template: KeyTemplate) -> str:
+        """Raises ValueError if the path has no such parameter. Only a request tells: when a route
+        is made, the prefix that its router is included with is not known yet."""
+        template.check(self._request.path_params)
+        return template(self._request.path_params)
 
     async def _fetch(self) -> bytes:
         if asyncio.current_task() is not self._task:
