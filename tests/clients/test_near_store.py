@@ -1,12 +1,61 @@
 """What a near cache keeps and when it is sure, without a server."""
 
+import pkgutil
 import sys
 from datetime import timedelta
 from importlib import import_module
 
+import pantler.v1
 import pytest
-from pantler import AsyncClient, NearCache, near_store, near_watch
+from google.protobuf.descriptor_pb2 import MethodOptions
+from pantler import AsyncClient, NearCache, near_cached, near_store, near_watch
 from pantler.v1 import invalidation_pb2
+
+# What changes something, and not what Get gives.
+UNCHANGING = {
+    "AdminService": {
+        "ReloadConfig",  # of settings
+        "Warm",  # what is cached already stays as it is
+    },
+    "CacheService": {
+        "Get", "BatchGet", "ReleaseLease", "ExtendLease",  # but leases
+        "Exchange",  # its operations are methods too
+    },
+    "CdnService": {"Purge", "PutEdgeValue", "DeleteEdgeValue"},  # of what others keep
+    "CounterService": {"Increment", "ResetCounters", "AddUnique", "MergeUnique", "DeleteUnique"},
+    "GeoService": {"AddLocations", "RemoveLocations", "DeleteSet"},
+    "InvalidationService": {
+        "DeclareDependencies",  # for cascades that come after it
+        "InvalidatePattern",  # changes it; `invalidate_pattern` forgets with each answer
+    },
+    "LeaderboardService": {"SubmitScores", "RemoveMembers", "DeleteBoard"},
+    "PubSubService": {"Publish"},
+    "RateLimitService": {"Acquire", "AcquireAll", "Reset", "Refund", "RenewSlot", "ReleaseSlot"},
+    "RecordService": {
+        "StopRefresh",  # what is cached stays until it expires
+        "FlushWrites",  # to the origin: they were in force before
+    },
+}  # fmt: skip
+
+
+def test_of_each_method_it_is_known_whether_it_writes() -> None:
+    protos = [
+        import_module(f"pantler.v1.{module.name}").DESCRIPTOR
+        for module in pkgutil.iter_modules(pantler.v1.__path__)
+        if module.name.endswith("_pb2")
+    ]
+    methods = {
+        (service.name, method.name)
+        for proto in protos
+        for service in proto.services_by_name.values()
+        for method in service.methods
+        if method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
+    }
+    operations = {name.title().replace("_", "") for name in near_cached._WRITES}
+    writing = near_cached._OF_KEYS | near_cached._OF_MORE | operations
+    unchanging = {(service, name) for service, names in UNCHANGING.items() for name in names}
+    assert {name for _, name in methods - unchanging} == writing
+    assert unchanging < methods
 
 
 def test_heartbeats_that_were_long_on_their_way_prove_no_more_than_they_can() -> None:
