@@ -4,6 +4,8 @@ import ast
 import inspect
 import re
 import runpy
+import shlex
+import tomllib
 from typing import Any
 
 import pytest
@@ -16,6 +18,19 @@ from tests.servers.pantler import PantlerServer
 EXAMPLES = ROOT / "examples/python"
 PAGE = (ROOT / "docs/python.md").read_text()
 *TUTORIAL, BLOCKING, CONFTEST, TESTS, APP, NEAR = blocks("python", PAGE)
+
+
+def test_what_is_installed_is_in_the_clone() -> None:
+    project = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    of_testing = set(extras.pop("testing")) - {"pantler-server"}
+    commands = re.findall(r"^pip install .*$|(?<=`)pip install [^`]+", PAGE, re.MULTILINE)
+    words = [word for command in commands for word in shlex.split(command)[2:]]
+    assert {*of_testing, ".", "./clients/python"} <= set(words)
+    for word in {*words} - of_testing:
+        folder, _, named = word.rstrip("]").partition("[")
+        assert (ROOT / folder / "pyproject.toml").is_file(), word
+        assert not named or set(named.split(",")) <= extras.keys(), word
 
 
 async def test_the_tutorial_prints_what_it_says(
@@ -59,7 +74,10 @@ async def test_the_app_serves_and_forgets(server: PantlerServer) -> None:
 
 
 async def test_what_is_read_often_is_kept_near(tmp_path_factory: pytest.TempPathFactory) -> None:
-    async with Page("python.md").served(tmp_path_factory) as server:
+    page = Page("python.md")
+    # With the page's file, as `served`.
+    assert page.commands("make", "serve")[1:] == [["make", "serve", "ARGS=--config pantler.yaml"]]
+    async with page.served(tmp_path_factory) as server:
         printed = await run_program(NEAR, server)
     found = re.fullmatch(r"b'300' NearCacheStats\(hits=(\d+), .*, entries=1, .*\)\n", printed)
     assert found, printed

@@ -18,7 +18,7 @@ class NearCache:
         near_cache = NearCache({"users": timedelta(minutes=1), "pages": timedelta(seconds=5)})
         async with pantler.AsyncClient(address, near_cache=near_cache) as client: ...
 
-    It needs `pip install "pantler[near-cache]"`, and `near_cache: true` in the configuration of
+    It needs the extra `pantler[near-cache]`, and `near_cache: true` in the configuration of
     the namespace on the server, which tells of writes then. Of other namespaces nothing is kept,
     and the log says so once. `get`, `get_many`, `get_or_set`, `get_many_or_set`, `cached` and the
     views of `namespace` answer from it. Kept are fresh entries, neither stale ones nor that there

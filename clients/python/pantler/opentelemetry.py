@@ -1,4 +1,4 @@
-"""Traces of a client's calls, with `pip install pantler[opentelemetry]`.
+"""Traces of a client's calls, with the extra `pantler[opentelemetry]`.
 
 client = AsyncClient("…", hooks=[OpenTelemetryHook()])
 """

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a client, with `pip install pantler[prometheus]`.
+"""Prometheus metrics of a client, with the extra `pantler[prometheus]`.
 
     client = AsyncClient("…", hooks=[PrometheusHook()])
 
