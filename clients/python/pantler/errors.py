@@ -24,7 +24,7 @@
     ├── RateLimited           `rate_limited` or `slot` was denied: come back after `retry_after`
     ├── EncodeError           a codec does not take a value: nothing was stored
     ├── DecodeError           what is stored is not of the codec that reads it
-    ├── UncacheableArgument   the arguments of a `cached` function make no key: give it a template
+    ├── UncacheableArgument   arguments of a `cached` or `rate_limited` function make no key
     └── PartialFailure        some items of a batch failed: `results` has the others
 
 A miss is not among them: `get` gives None; nor is the denial of an `acquire`: its Decision says
@@ -229,8 +229,8 @@ class DecodeError(PantlerError):
 
 
 class UncacheableArgument(PantlerError):
-    """An argument of a function under `cached` makes no key; the function was not called. Name in
-    the template what stands for it, as `{user.id}` for `user`, or `{price!s}`."""
+    """An argument of a function under `cached` or `rate_limited` makes no key; the function was not
+    called. Name in the template what stands for it, as `{user.id}` for `user`, or `{price!s}`."""
 
     def __init__(self, function: str, argument: str, problem: str) -> None:
         super().__init__(f"the argument {argument!r} of {function} makes no key: {problem}")
