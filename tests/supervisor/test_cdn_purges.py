@@ -49,7 +49,8 @@ class Calls:
 
     async def receipt(self, purge_id: str) -> cdn_pb2.PurgeReceipt:
         request = cdn_pb2.GetPurgeRequest(purge_id=purge_id)
-        [receipt] = (await self._cdn.GetPurge(request, timeout=10)).receipts
+        call = self._cdn.GetPurge(request, timeout=10, wait_for_ready=True)  # a worker may be dead
+        [receipt] = (await call).receipts
         found: cdn_pb2.PurgeReceipt = receipt
         return found
 

@@ -41,10 +41,13 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # gRPC's own, 2 min, would let a server's return go unnoticed for longer than slots are held.
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # With its own, 1 s, no attempt of a call would come late enough for a second connection.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    # Shared with no other channel, whose failures to connect would be those of this one.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 _STREAM_OPTIONS = (
     *_CHANNEL_OPTIONS,
-    ("grpc.use_local_subchannel_pool", 1),  # shared with no other channel
     # A server that is gone without a word shows only in a ping that is not answered.
     ("grpc.keepalive_time_ms", 15_000),
     ("grpc.keepalive_timeout_ms", 5_000),
