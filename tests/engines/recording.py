@@ -4,6 +4,7 @@ held."""
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,11 @@ class RecordsFactory:
         assert space.config.origin.sql is not None
         table = SqlOrigin(space.name, space.config.origin.sql, Databases())
         await table.start()
+        # It writes its tables first, which a test that blocks this loop would keep it from ending.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while table.problem:
+                    await asyncio.sleep(0.001)
         origin = HeldOrigin(table)
         engine = RecordEngine(self.store, cache, lambda _: origin, HotKeys(self.store), deployment)
         self._made.append(records := Records(engine, cache, space, origin, file))
