@@ -5,8 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.docs.page import ROOT
 
 COMPARED = {
@@ -26,7 +24,6 @@ COMPARED = {
 """How the lines of a part begin, and what they go on with, in order."""
 
 
-@pytest.mark.slow
 async def test_every_line_of_the_comparison_is_printed(tmp_path: Path) -> None:
     chart = tmp_path / "clients.svg"
     process = await asyncio.create_subprocess_exec(
