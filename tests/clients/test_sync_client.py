@@ -351,3 +351,13 @@ async def test_several_clients_of_both_kinds_work_beside_each_other(
             await client.get(namespace, "0")
         await asyncio.gather(*working)
     assert not caplog.records
+
+
+def test_a_client_is_closed_before_its_generators(
+    server: PantlerServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    near_cache = pantler.NearCache(["closing"])
+    with pantler.Client(server.address, near_cache=near_cache) as client:
+        client.get("closing", "k")
+        time.sleep(0.2)  # its watch is under way
+    assert [one.getMessage() for one in caplog.records if one.name == "asyncio"] == []
