@@ -77,7 +77,7 @@ def gets(first: int, namespace: str, keys: Iterable[str]) -> cache_pb2.ExchangeO
 
 
 def waiting(operation_id: int, namespace: str, key: str, wait_s: int = 0) -> Any:
-    lease = cache_pb2.LeaseRequest(wait=Duration(seconds=wait_s))
+    lease = cache_pb2.LeaseRequest(ttl=Duration(seconds=600), wait=Duration(seconds=wait_s))
     request = cache_pb2.GetRequest(namespace=namespace, key=key, lease=lease)
     return Operation(id=operation_id, timeout_ms=60_000, get=request)
 
