@@ -5,6 +5,8 @@ READY := .venv/ready
 ARGS ?=
 
 export UV_PYTHON_DOWNLOADS := never
+# Without bytecode that is kept, each process would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help

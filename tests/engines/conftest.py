@@ -1,6 +1,6 @@
 """One body of tests over every way to run Redis: the same engines, on five real topologies. Those
-that are most like the others run test_cache.py at once, and all else with the slow tests; so do
-records on a Cluster, which ask of it what entries do."""
+that are most like the others run test_cache.py at once, and all else with the slow tests; so do,
+on a Cluster, records, which ask of it what entries do, and outboxes of CDNs, each in one slot."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,13 @@ from tests.servers.valkey import ValkeyServer
 
 Deadline = Callable[[], float]
 LIKE_STANDALONE = {"embedded", "sentinel", "redis-7.0"}
-OF_RECORDS = {
+LIKE_OTHERS_ON_A_CLUSTER = {
+    "test_cdn_backlog.py",
+    "test_cdn_drain.py",
+    "test_cdn_kinds.py",
+    "test_cdn_outbox.py",
+    "test_cdn_pauses.py",
+    "test_cdn_reload.py",
     "test_dead_writes.py",
     "test_drain.py",
     "test_drain_owners.py",
@@ -58,7 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         topology = item.callspec.params.get("store") if hasattr(item, "callspec") else None
         is_like_standalone = topology in LIKE_STANDALONE and item.path.name != "test_cache.py"
-        if is_like_standalone or (topology == "cluster" and item.path.name in OF_RECORDS):
+        is_like_others = topology == "cluster" and item.path.name in LIKE_OTHERS_ON_A_CLUSTER
+        if is_like_standalone or is_like_others:
             item.add_marker(pytest.mark.slow)
 
 
@@ -83,26 +90,26 @@ async def store(
     sentinel_group: SentinelGroup,
     cluster_group: ClusterGroup,
 ) -> AsyncIterator[Store]:
-    config, socket = RedisConfig(), None
+    where: dict[str, Any] = {}
+    socket = None
     owned: EmbeddedValkey | ValkeyServer | None = None
     match request.param:
         case "embedded":
             owned = embedded = EmbeddedValkey(EmbeddedRedis())
             socket = embedded.socket
         case "standalone":
-            config = RedisConfig(url=valkey.url)
+            where = {"url": valkey.url}
         case "sentinel":
-            config = RedisConfig.model_validate(
-                {"sentinel": {"nodes": sentinel_group.addresses, "service": SERVICE}}
-            )
+            where = {"sentinel": {"nodes": sentinel_group.addresses, "service": SERVICE}}
         case "cluster":
-            config = RedisConfig.model_validate({"cluster": {"nodes": cluster_group.addresses[:2]}})
+            where = {"cluster": {"nodes": cluster_group.addresses[:2]}}
         case "redis-7.0":
             owned = oldest = redis_7_0()
-            config = RedisConfig(url=oldest.url)
+            where = {"url": oldest.url}
     if owned is not None:
         await owned.start()
-    opened = open_store("cache", config, socket)
+    timeouts = {"connect_timeout": "5s", "command_timeout": "5s"}  # a busy machine stands still
+    opened = open_store("cache", RedisConfig.model_validate({**where, **timeouts}), socket)
     await opened.start()
     yield opened
     await opened.stop()
