@@ -303,14 +303,15 @@ async def test_a_server_that_stops_says_so_and_answers_what_is_under_way() -> No
         stream = Stream(channel)
         await stream.send([waiting(1, "stopping", "k")])
         await stream.until([1])
-        await stream.send([waiting(2, "stopping", "k", 60)])
+        await stream.send([waiting(2, "stopping", "k", 60), gets(3, "stopping", ["begun"])])
+        await stream.until([3])
         server.signal(signal.SIGTERM)
         while not (stream.responses and stream.responses[-1].closing):
             assert await stream.read()
-        await stream.send([gets(3, "stopping", ["late"])])
+        await stream.send([gets(4, "stopping", ["late"])])
         assert await stream.end() is grpc.StatusCode.OK
         assert stream.results[2].get.HasField("miss")
-        code, reason, _ = reason_of(stream.results[3])
+        code, reason, _ = reason_of(stream.results[4])
         assert (code, reason) == (code_pb2.UNAVAILABLE, "SHUTTING_DOWN")
         assert await server.wait_for_exit() == 0
 
