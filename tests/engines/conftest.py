@@ -51,6 +51,7 @@ LIKE_OTHERS_ON_A_CLUSTER = {
     "test_cdn_reload.py",
     "test_dead_writes.py",
     "test_drain.py",
+    "test_drain_deaths.py",
     "test_drain_owners.py",
     "test_durability.py",
     "test_flights.py",
