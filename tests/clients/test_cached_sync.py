@@ -1,5 +1,5 @@
-"""Plain functions whose results are kept, by `pantler.Client`. Keys are made as test_cached.py
-has it."""
+"""Plain functions whose results are kept, by `pantler.Client`. Keys are made as
+test_cached_keys.py has it."""
 
 import inspect
 import threading

@@ -48,6 +48,24 @@ async def test_set_get_delete(server: PantlerServer, namespace: str) -> None:
         assert await client.get(namespace, "k") is None
 
 
+async def test_conditions_and_touch(client: pantler.AsyncClient, namespace: str) -> None:
+    first = await client.set(namespace, "k", b"1", if_absent=True)
+    assert first.stored
+    refused = await client.set(namespace, "k", b"2", if_absent=True)
+    assert (refused.stored, refused.version, refused.expire_time) == (False, 0, None)
+    assert (await client.set(namespace, "k", b"2", if_version=first.version)).stored
+    assert not (await client.set(namespace, "k", b"3", if_version=first.version)).stored
+    assert not await client.delete(namespace, "k", if_version=first.version)
+    assert (await client.set(namespace, "k", b"3", if_present=True)).stored
+    with pytest.raises(TypeError, match="if_absent and if_version"):
+        await client.set(namespace, "k", b"4", if_absent=True, if_version=1)
+    expires = await client.touch(namespace, "k", timedelta(minutes=2))
+    entry = await client.get(namespace, "k")
+    assert entry is not None
+    assert (entry.value, entry.expire_time) == (b"3", expires)
+    assert await client.touch(namespace, "nothing") is None
+
+
 async def test_batches_of_any_size(server: PantlerServer, namespace: str) -> None:
     values = {f"k{index}": str(index).encode() for index in range(2500)}
     async with pantler.AsyncClient(server.address) as client:

@@ -19,6 +19,7 @@ from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.first_level import Level
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
 from pantler_server.engines.cache.stats import CacheStats, NamespaceStats
+from pantler_server.engines.cdn import drain as cdn_drain
 from pantler_server.engines.counter.engine import CounterEngine
 from pantler_server.engines.geo.engine import GeoEngine
 from pantler_server.engines.namespaces.engine import NamespaceEngine
@@ -42,16 +43,21 @@ LIKE_STANDALONE = {"embedded", "sentinel", "redis-7.0"}
 LIKE_OTHERS_ON_A_CLUSTER = {
     "test_cdn_backlog.py",
     "test_cdn_drain.py",
+    "test_cdn_failures.py",
     "test_cdn_kinds.py",
     "test_cdn_outbox.py",
+    "test_cdn_owners.py",
     "test_cdn_pauses.py",
     "test_cdn_reload.py",
     "test_dead_writes.py",
     "test_drain.py",
+    "test_drain_deaths.py",
     "test_drain_owners.py",
     "test_durability.py",
     "test_flights.py",
+    "test_origin_failures.py",
     "test_read_through.py",
+    "test_refresh_ahead.py",
     "test_warm_start.py",
     "test_warming.py",
     "test_write_behind.py",
@@ -334,6 +340,13 @@ def counters(store: Store) -> CounterEngine:
 def other_counters(store: Store) -> CounterEngine:
     """As another worker has it."""
     return CounterEngine(store)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a target failed to purge is tried again soon."""
+    monkeypatch.setattr(cdn_drain, "FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setattr(cdn_drain, "LONGEST_BACKOFF_S", 0.2)
 
 
 @pytest_asyncio.fixture

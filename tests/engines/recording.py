@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pantler_server.core.canonical_json import decode
 from pantler_server.core.errors import OriginUnavailable, ServiceError
 from pantler_server.core.namespace import Namespace
 from pantler_server.core.origin_config import OriginConfig
 from pantler_server.core.record import Operation, Record
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cache.hot_keys.engine import HotKeys
+from pantler_server.engines.cache.model import Hit
 from pantler_server.engines.cache.record.engine import RecordEngine
 from pantler_server.engines.cache.record.model import Found, Put, Written
 from pantler_server.engines.namespaces.engine import milliseconds
@@ -24,6 +26,7 @@ from pantler_server.origins.sql_database import Databases
 from pantler_server.store.store import Store
 
 INSERT, UPDATE, UPSERT, DELETE = Operation
+ADA = {"id": "1", "name": "Ada", "age": 36}
 
 
 class Gate:
@@ -230,3 +233,24 @@ def make_table(file: Path) -> None:
             "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, age INTEGER "
             "CHECK (age < 200))"
         )
+
+
+def value(found: object) -> object:
+    """The record, None if there is none."""
+    assert isinstance(found, Found)
+    return decode(found.value) if found.value else None
+
+
+async def expire(records: Records, key: str) -> None:
+    """Lets what is cached of a key come to its end."""
+    await records.cache.touch(records.space, key, 1, soon())
+    async with asyncio.timeout(5):
+        while isinstance(await records.cache.get(records.space, key, soon()), Hit):
+            await asyncio.sleep(0.001)
+
+
+async def refreshes_have_ended(records: Records) -> None:
+    """Waits for those under way in this worker."""
+    async with asyncio.timeout(5):
+        while tasks := tuple(records.engine._refresher._tasks):
+            await asyncio.wait(tasks)

@@ -6,8 +6,7 @@ import pytest
 from pantler_server.core.errors import OriginUnavailable
 from pantler_server.engines.cache.record.model import Found
 
-from tests.engines.recording import Records, soon
-from tests.engines.test_read_through import ADA, value
+from tests.engines.recording import ADA, Records, soon, value
 
 CALLERS = 20
 

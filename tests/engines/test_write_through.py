@@ -29,6 +29,7 @@ from pantler_server.store.request import Request, pack, read
 from pantler_server.store.store import Store
 
 from tests.engines.recording import (
+    ADA,
     DELETE,
     INSERT,
     UPDATE,
@@ -44,7 +45,6 @@ BEHIND: dict[str, Any] = {
     "writes": WriteMode.BEHIND,
     "write_behind": WriteBehindConfig(fsync=False),
 }
-ADA = {"id": "1", "name": "Ada", "age": 36}
 
 
 async def is_cached(records: Records, key: str) -> bool:
