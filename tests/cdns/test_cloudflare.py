@@ -20,6 +20,7 @@ from pantler_server.cdns.target import (
 from pantler_server.core.errors import CdnTargetUnknown, NoEdgeStore
 
 from tests.cdns.targets import settings, targets
+from tests.cdns.test_http_template import Recorder
 from tests.servers.cloudflare import CloudflareServer, StoredValue
 from tests.servers.vendor import Purge
 
@@ -70,7 +71,7 @@ async def test_a_soft_purge_only_makes_stale(target: Target, cloudflare: Cloudfl
     assert cloudflare.purges == [
         Purge(tags=("a",), soft=True),
         Purge(urls=("https://shop.example/",), soft=True),
-        Purge(everything=True),  # of which only a hard purge is documented
+        Purge(everything=True, soft=True),
     ]
 
 
@@ -152,6 +153,7 @@ def at(seconds: float) -> str:
         ("date:30", 28, 30),
         ("date:-30", 0, 0),
         ("date:86400", 3600, 3600),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", 0, 0),
         ("soon", 0, 0),
         ("-3", 0, 0),
         ("1.5", 0, 0),
@@ -267,6 +269,19 @@ async def test_a_value_from_elsewhere_may_have_any_metadata(
     await store.put("k", b"v", None, {"a": 1})
     cloudflare.values["k"] = StoredValue(b"v", None, ["a", "list"])
     assert await store.get("k") == EdgeValue(b"v", None, None)
+
+
+async def test_an_answer_of_too_many_levels_is_none_of_its_api(
+    cloudflare: CloudflareServer,
+) -> None:
+    async with Recorder() as other:
+        other.text = "[" * 60_000
+        running = targets(
+            edge={"cloudflare": {**cloudflare.target["cloudflare"], "api": other.url}}
+        )
+        with pytest.raises(TargetFailed, match="not one of Cloudflare's API"):
+            await running.of("edge").purge(Batch(tags=["a"]))
+        await running.stop()
 
 
 async def test_a_value_that_is_too_large_is_not_cut(

@@ -7,6 +7,7 @@ import pytest_asyncio
 from pantler_server.cdns.target import Batch, Target, TargetFailed, TargetRefused
 
 from tests.cdns.targets import targets
+from tests.cdns.test_http_template import Recorder
 from tests.servers.fastly import FastlyServer
 from tests.servers.vendor import Purge
 
@@ -67,6 +68,28 @@ async def test_failures_and_refusals_are_told_apart(target: Target, fastly: Fast
         fastly.fail(status)
         with pytest.raises(TargetRefused, match=f"^{status}: it was told to fail$"):
             await target.purge(Batch(tags=["a"]))
+
+
+async def test_who_answers_in_its_place_has_purged_nothing(fastly: FastlyServer) -> None:
+    async with Recorder() as portal:
+        portal.text = "<html>sign in</html>"
+        running = targets(edge={"fastly": {**fastly.target["fastly"], "api": portal.url}})
+        for batch in (
+            Batch(tags=["a"]),
+            Batch(everything=True),
+            Batch(urls=["https://a.example/"]),
+        ):
+            with pytest.raises(TargetFailed, match=r"^200: the answer is not one of Fastly's API$"):
+                await running.of("edge").purge(batch)
+        await running.stop()
+
+
+async def test_as_many_and_as_long_tags_as_it_takes_are_purged(
+    target: Target, fastly: FastlyServer
+) -> None:
+    tags = [f"{number:04}" + "x" * 1020 for number in range(256)]
+    await target.purge(Batch(tags=tags))
+    assert fastly.purged_tags == tags
 
 
 async def test_too_many_requests_wait_for_the_next_window(

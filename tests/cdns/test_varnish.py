@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiohttp import web
 from pantler_server.cdns.target import Batch, Target, TargetFailed, TargetRefused
 from pantler_server.core.config import Settings
-from pantler_server.engines.cdn.url import entry_url
+from pantler_server.engines.cdn.url import entry_urls
 from pydantic import ValidationError
 
 from tests.cdns.targets import targets
@@ -146,7 +146,7 @@ async def test_the_url_of_an_entry_is_purged_as_visitors_ask_for_it(
     path = f"{page()}/a/b%20%25%C3%BC"
     await keep(servers[0], path)
     template = f"http://Pantler.Example:80{path.partition('/a/')[0]}/{{key}}"
-    await target.purge(Batch(urls=[entry_url(template, "a/b %\u00fc")]))
+    await target.purge(Batch(urls=[*entry_urls([template], "a/b %\u00fc")]))
     assert not await is_kept(servers[0], path)
 
 
@@ -204,6 +204,29 @@ async def test_a_server_that_does_not_let_us_is_named(
         with pytest.raises(TargetFailed):  # which is repeated, so that it is purged once it is back
             await away.of("edge").purge(Batch(tags=["a"]))
         await away.stop()
+        await opened.stop()
+
+
+async def test_a_vcl_that_knows_urls_alone_has_not_purged_tags(pages: Pages) -> None:
+    plain = """vcl 4.1;
+backend default { .host = "127.0.0.1"; .port = "8080"; }
+sub vcl_recv { if (req.method == "PURGE") { return (purge); } }
+sub vcl_deliver {
+    set resp.http.x-cache = "MISS";
+    if (obj.hits > 0) { set resp.http.x-cache = "HIT"; }
+}
+"""
+    async with VarnishServer(f"127.0.0.1:{pages.port}", vcl=plain) as server:
+        opened = targets(edge={"varnish": {"servers": [server.url]}})
+        target, path = opened.of("edge"), page("a")
+        await keep(server, path)
+        for batch in (Batch(tags=["a"]), Batch(tags=["a"], soft=True), Batch(everything=True)):
+            with pytest.raises(TargetRefused, match="its VCL purges URLs alone") as refused:
+                await target.purge(batch)
+            assert refused.value.of_rights
+        assert await is_kept(server, path)
+        await target.purge(Batch(urls=[f"http://pantler.example{path}"]))
+        assert not await is_kept(server, path)
         await opened.stop()
 
 

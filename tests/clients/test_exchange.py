@@ -29,6 +29,20 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[cache_pb2.ExchangeRequest]
     return sent
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+async def test_a_key_that_is_none_costs_nobody_else_in_its_tick(
+    client: pantler.AsyncClient, namespace: str, bad: int
+) -> None:
+    await client.set_many(namespace, {"a": b"a", "b": b"b"})
+    keys = ["a", "b"]
+    keys.insert(bad, "")
+    found = await asyncio.gather(
+        *(client.get(namespace, key) for key in keys), return_exceptions=True
+    )
+    assert isinstance(found.pop(bad), pantler.InvalidArgument)
+    assert [one.value for one in found if isinstance(one, pantler.Entry)] == [b"a", b"b"]
+
+
 async def test_what_begins_in_one_tick_leaves_in_few_messages(
     client: pantler.AsyncClient, namespace: str, messages: list[cache_pb2.ExchangeRequest]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pantler_server.core.errors import PurgeBacklogFull
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cache.engine import CacheEngine
 from pantler_server.engines.cdn import drain as drain_module
+from pantler_server.engines.cdn import engine as engine_module
 from pantler_server.engines.cdn import keys, scripts
 from pantler_server.engines.cdn.batching import Value, Waiting
 from pantler_server.engines.cdn.engine import CdnEngine
@@ -182,6 +184,30 @@ async def test_an_invalidation_that_is_not_purged_for_that_says_so_and_is_done(
         ):
             await purging_of(engine, nobody).invalidate_tags(space, ["t"], soon())
     assert value(await caller.get("k")) is None
+
+
+async def test_one_call_that_alone_is_more_than_may_wait_purges_everything_or_says_so(
+    store: Store, engine: CacheEngine, space: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "MOST_WEIGHT", 10_000)
+    whole, name = a_name(), a_name()
+    keys_of_a_call = [f"k{n}" for n in range(100)]
+
+    def of(*names: str) -> Namespace:
+        cdn = NamespaceCdn(targets=names, urls=("https://a.example/{key}",), delay=timedelta(0))
+        return replace(space, config=space.config.model_copy(update={"cdn": cdn}))
+
+    async with FastlyServer() as fastly, Recorder() as recorder:
+        configs = {whole: fastly.target, name: partial(recorder)}
+        async with worker(store, **configs) as running:
+            purged = purging_of(engine, running)
+            _, purge_id = await purged.invalidate_keys(of(whole), keys_of_a_call, soon())
+            assert (await ended(running, purge_id)).state is DONE
+            assert [sent.everything for sent in fastly.purges] == [True]
+            with pytest.raises(PurgeBacklogFull, match=r"it is done, but .* alone .* fewer keys"):
+                await purged.invalidate_keys(of(name), keys_of_a_call, soon())
+            _, purge_id = await purged.invalidate_keys(of(name), keys_of_a_call[:10], soon())
+            assert (await ended(running, purge_id)).state is DONE
 
 
 async def test_an_owner_holds_no_more_than_the_queue_while_the_target_is_away(

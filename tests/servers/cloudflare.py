@@ -126,9 +126,9 @@ class CloudflareServer(VendorServer):
 
     def _checked(self, request: web.Request, kind: str, values: Any, soft: bool) -> Purge:
         if kind == "purge_everything":
-            if values is not True or soft:
-                raise self._violation(request, "purge_everything is true, and of purge_cache only")
-            return Purge(everything=True)
+            if values is not True:
+                raise self._violation(request, "purge_everything is true")
+            return Purge(everything=True, soft=soft)
         most = 500 if kind == "files" and self.plan == "enterprise" else MAX_OPERATIONS
         if not isinstance(values, list) or not 1 <= len(values) <= most:
             raise self._violation(request, f"{kind} must be a list of 1 to {most}")

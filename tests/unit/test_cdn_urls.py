@@ -1,7 +1,7 @@
 """URLs that purges name are those that visitors ask for."""
 
 import pytest
-from pantler_server.engines.cdn.url import entry_url, wire_url
+from pantler_server.engines.cdn.url import entry_urls, wire_url
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,14 @@ def test_urls_are_written_as_rfc_3986_normalises_them(url: str, normal: str) -> 
         ("http://a.example/?p={key}&q=1", "a/b&c=d+e%", "?p=a/b%26c%3Dd%2Be%25&q=1"),
         ("http://a.example:80/p/{key}", "{key}", "p/%7Bkey%7D"),
         ("http://a.example/p/{key}", "../q", "q"),
+        ("http://a.example/p/.{key}", ".", ""),
+        ("http://a.example/p/{key}/../x", "a/b", "p/a/x"),
+        ("HTTP://A.example/%7e/%c3/{key}#part", "a", "~/%C3/a"),
+        ("http://a.example/\u00e4/{key}", "\u00e4", "%C3%A4/%C3%A4"),
+        ("http://a.example/p?q=/../{key}", "/..", "p?q=/..//.."),
     ],
 )
 def test_the_url_of_an_entry_has_its_key_as_a_path_has_it(
     template: str, key: str, url: str
 ) -> None:
-    assert entry_url(template, key) == f"http://a.example/{url}"
+    assert list(entry_urls([template], key)) == [f"http://a.example/{url}"]

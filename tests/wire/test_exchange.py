@@ -169,6 +169,23 @@ async def test_hits_of_all_keys_need_no_indexes(stream: Stream, namespace: str) 
     assert [*stream.results[5].hits.values] == [key.encode() for key in keys]
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+async def test_a_key_that_is_none_takes_no_other_out_of_its_place(
+    stream: Stream, namespace: str, bad: int
+) -> None:
+    entries = [cache_pb2.BatchSetEntry(key=key, value=key.encode()) for key in ("a", "b")]
+    await stream.stub.BatchSet(cache_pb2.BatchSetRequest(namespace=namespace, entries=entries))
+    keys = ["a", "b"]
+    keys.insert(bad, "")
+    await stream.send([gets(5, namespace, keys)])
+    hits: list[cache_pb2.ExchangeHits] = []
+    while not hits:
+        assert await stream.read()
+        hits = [one.hits for one in stream.responses[-1].results if one.HasField("hits")]
+    [found] = hits
+    assert [keys[index].encode() for index in found.indexes] == [*found.values] == [b"a", b"b"]
+
+
 async def test_what_is_wrong_with_an_operation_is_its_own_error(
     stream: Stream, namespace: str
 ) -> None:

@@ -10,8 +10,7 @@ What its documentation says, as of 2026:
 - https://developers.cloudflare.com/cache/how-to/purge-cache/purge-by-tags/: a tag in a request has
   at most 1,024 characters; case does not matter.
 - https://developers.cloudflare.com/cache/guides/invalidate-cache/: POST
-  /zones/{zone_id}/invalidate_cache takes the same, and only makes it stale. How it is told
-  everything is not said, so that goes to purge_cache.
+  /zones/{zone_id}/invalidate_cache takes the same, everything too, and only makes it stale.
 - https://developers.cloudflare.com/fundamentals/api/reference/limits/: 429 comes with Retry-After.
 - https://developers.cloudflare.com/api/resources/kv/: PUT, GET and DELETE
   /accounts/{account_id}/storage/kv/namespaces/{namespace_id}/values/{key_name}, with the key
@@ -81,8 +80,7 @@ class Cloudflare:
             what = {"tags": list(batch.tags)}
         else:
             what = {"files": list(batch.urls)}
-        soft = batch.soft and not batch.everything
-        url = f"{self._zone}/{'invalidate_cache' if soft else 'purge_cache'}"
+        url = f"{self._zone}/{'invalidate_cache' if batch.soft else 'purge_cache'}"
         answer = await self._link.send("POST", url, self._headers, json.dumps(what))
         _envelope(self._link, answer)
 
@@ -184,7 +182,7 @@ def _form(value: bytes, metadata: str) -> aiohttp.FormData:
 def _envelope(link: Link, answer: Answer) -> dict[str, Any]:
     """What an answer of status 2xx says. Raises TargetRefused if it is no success, and TargetFailed
     if it is none of Cloudflare's."""
-    envelope = _parsed(answer)
+    envelope = answer.document
     if envelope.get("success") is True:
         return envelope
     if _errors(answer):
@@ -201,17 +199,9 @@ def _said(answer: Answer) -> str:
 
 def _errors(answer: Answer) -> list[tuple[int, str]]:
     """Code and message of each."""
-    errors = _parsed(answer).get("errors")
+    errors = answer.document.get("errors")
     return [
         (code if isinstance(code := one.get("code"), int) else 0, str(one.get("message", "")))
         for one in (errors if isinstance(errors, list) else [])
         if isinstance(one, dict)
     ]
-
-
-def _parsed(answer: Answer) -> dict[str, Any]:
-    try:
-        envelope = json.loads(answer.body)
-    except ValueError:
-        return {}
-    return envelope if isinstance(envelope, dict) else {}

@@ -13,21 +13,23 @@ What its documentation says, as of 2026:
   window in `Fastly-RateLimit-Reset`. A batch of keys is one request; if it counted as more, 429
   would say so.
 
-Errors are JSON with `msg`, and often `detail`.
+All answers are JSON objects; errors have `msg`, and often `detail`.
 """
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from pantler_server.cdns.http import Answer, Link, Session, retry_after_s, split_url, until
 from pantler_server.cdns.limits import limits
-from pantler_server.cdns.target import EVERY_KIND, Batch
+from pantler_server.cdns.target import EVERY_KIND, Batch, TargetFailed
 from pantler_server.core.cdn_config import CdnTarget, FastlyTarget
 
 MAX_KEY_BYTES = 1024
 MAX_KEYS = 256
 PURGES_PER_SECOND = 100_000 / 3600
 BURST = 100  # well below an hour's
+MAX_ANSWER_BYTES = MAX_KEYS * (MAX_KEY_BYTES + 128)  # each key, and the id of its purge
 
 
 class Fastly:
@@ -57,23 +59,25 @@ class Fastly:
         if batch.soft and not batch.everything:
             headers = {**headers, "fastly-soft-purge": "1"}
         if batch.everything:
-            await self._link.send("POST", f"{self._service}/purge_all", headers)
+            await self._send(f"{self._service}/purge_all", headers)
         elif batch.tags:
             keys = json.dumps({"surrogate_keys": list(batch.tags)})
             headers = {**headers, "Content-Type": "application/json"}
-            await self._link.send("POST", f"{self._service}/purge", headers, keys)
+            await self._send(f"{self._service}/purge", headers, keys)
         else:
             for url in batch.urls:
                 _, authority, target = split_url(url)
-                await self._link.send("POST", f"{self._api}/purge/{authority}{target}", headers)
+                await self._send(f"{self._api}/purge/{authority}{target}", headers)
+
+    async def _send(self, url: str, headers: Mapping[str, str], body: str | None = None) -> None:
+        answer = await self._link.send("POST", url, headers, body, max_bytes=MAX_ANSWER_BYTES)
+        if not answer.document:
+            raise TargetFailed(f"{answer.status}: the answer is not one of Fastly's API")
 
 
 def _said(answer: Answer) -> str:
-    try:
-        error = json.loads(answer.body)
-    except ValueError:
-        return answer.said
-    if not isinstance(error, dict) or not isinstance(error.get("msg"), str):
+    error = answer.document
+    if not isinstance(error.get("msg"), str):
         return answer.said
     detail = error.get("detail")
     return f"{error['msg']}: {detail}" if detail and isinstance(detail, str) else error["msg"]

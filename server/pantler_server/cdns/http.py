@@ -2,6 +2,7 @@
 them."""
 
 import asyncio
+import json
 import os
 import re
 import ssl
@@ -10,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 from werkzeug.http import parse_date
@@ -55,6 +57,15 @@ class Answer:
             text = self.body[: 4 * MAX_SAID_CHARACTERS].decode("utf-8", "replace").strip()
             return f"{reason}: {text}" if text and text != reason else reason
         return reason
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its body, if that is a JSON object; else an empty one."""
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
 
 class Session:
@@ -183,7 +194,10 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
     said = headers.get("Retry-After", "").strip()
     if said.isascii() and said.isdigit():
         return min(float(said[:10]), MAX_RETRY_AFTER_S)
-    date = parse_date(said)
+    try:
+        date = parse_date(said)
+    except OverflowError:  # in the year 99999999999
+        return 0.0
     return until(date.timestamp()) if date is not None else 0.0
 
 

@@ -5,6 +5,9 @@ docs/cdn.md shows it:
   `purge-all: 1` everything.
 - `PURGE /path?query` with the Host of a URL purges that URL, with `soft-purge: 1` softly.
 
+What purges tags or everything says so: `Purged 3`, `Purged all`. Any VCL that takes a PURGE answers
+200 `Purged`, and has forgotten the URL.
+
 https://github.com/varnish/varnish-modules/blob/master/src/vmod_xkey.vcc: `xkey.purge` and
 `xkey.softpurge` take keys with spaces between them. A line of a header may have 8 KiB
 (`http_req_hdr_len`, https://varnish-cache.org/docs/trunk/reference/varnishd.html).
@@ -49,7 +52,7 @@ class Varnish:
         it is given up."""
         for path, headers in self._requests(batch):
             came_of = await asyncio.gather(
-                *(self._send(server, path, headers) for server in self._servers),
+                *(self._send(one, path, headers, not batch.urls) for one in self._servers),
                 return_exceptions=True,
             )
             errors = [error for error in came_of if error is not None]
@@ -72,11 +75,18 @@ class Varnish:
             soft = {"soft-purge": "1"} if batch.soft else {}
             yield target, {"Host": authority, **soft}
 
-    async def _send(self, server: str, path: str, headers: Mapping[str, str]) -> None:
+    async def _send(
+        self, server: str, path: str, headers: Mapping[str, str], needs_vcl: bool
+    ) -> None:
         where = server.partition("://")[2]
         try:
-            await self._link.send("PURGE", f"{server}{path}", headers)
+            answer = await self._link.send("PURGE", f"{server}{path}", headers)
         except TargetFailed as exc:
             raise TargetFailed(f"{where}: {exc}", exc.retry_after_s) from exc
         except TargetRefused as exc:
             raise TargetRefused(f"{where}: {exc}", of_rights=exc.of_rights) from exc
+        if needs_vcl and not answer.reason.startswith("Purged "):
+            raise TargetRefused(
+                f"{where}: its VCL purges URLs alone; examples/varnish/pantler.vcl has the rest",
+                of_rights=True,
+            )

@@ -229,8 +229,9 @@ class NamespaceCdn(_Section):
     """URLs that show an entry, as https://shop.example/products/{key}: an invalidation of the key
     purges them, beside its tag."""
     delay: Duration = Field(timedelta(milliseconds=500), ge=timedelta(0), le=timedelta(minutes=1))
-    """How long after an invalidation its purge is sent, and later with a longer `l1.max_staleness`:
-    an answer that was on its way to the CDN before, for up to that time, is purged too."""
+    """How long after an invalidation its purge is sent, and by `l1.max_staleness` later where the
+    namespace has a first level: an answer on its way to the CDN for up to that time is purged
+    too."""
 
     @model_validator(mode="after")
     def _each_target_once(self) -> "NamespaceCdn":

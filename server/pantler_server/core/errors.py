@@ -350,15 +350,19 @@ class PurgeBacklogFull(ServiceError):
     """As much waits for a CDN target as may, and it can't purge everything in the place of that. No
     purge was written down, for no target; an invalidation is in force all the same. The caller
     repeats the call later; the operator looks why the target does not keep up. `but` says what was
-    done before."""
+    done before; with `alone` nothing waits, and the call itself names more than may."""
 
-    def __init__(self, target: str, *, but: str = "") -> None:
+    def __init__(self, target: str, *, but: str = "", alone: bool = False) -> None:
+        why, then = f"as much waits for CDN target {target!r} as may", "repeat the call later"
+        if alone:
+            why = f"it alone is more than may wait for CDN target {target!r}"
+            then = "name fewer keys in a call"
         super().__init__(
-            f"{but}the purge was not written down: as much waits for CDN target {target!r} as may, "
-            "and it can't purge everything instead; repeat the call later, or give the target its "
-            "`http.all_url`",
+            f"{but}the purge was not written down: {why}, and it can't purge everything instead; "
+            f"{then}, or give the target its `http.all_url`",
             target=target,
         )
+        self.alone = alone
 
 
 class PurgeUnknown(ServiceError):

@@ -16,9 +16,10 @@ HITS_BYTES = 1 << 20  # of the values of hits that are one result, about
 
 
 def results_of_gets(
-    first_id: int, indexes: Sequence[int], found: Sequence[Hit | Miss | ServiceError]
+    first_id: int, indexes: Sequence[int], found: Sequence[Hit | Miss | ServiceError], count: int
 ) -> list[bytes]:
-    """Those of some keys of an operation that did not fail, by their positions."""
+    """Those of some keys of an operation that did not fail, by their positions; of how many keys
+    the operation is, tells when positions can be left out."""
     packed, plain, size = [], [], 0
     for index, one in zip(indexes, found, strict=True):
         if isinstance(one, Hit):
@@ -34,7 +35,7 @@ def results_of_gets(
             continue
         packed.append(result(first_id + index, "get", get_response(one)))
     if plain:
-        packed.append(_hits(first_id, plain, is_all=len(plain) == len(found)))
+        packed.append(_hits(first_id, plain, is_all=len(plain) == count))
     return packed
 
 

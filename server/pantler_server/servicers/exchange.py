@@ -290,7 +290,7 @@ class _Stream:
                 self._fail((first_id + index,), "gets", one)
                 failed += 1
         _OPERATIONS.labels("gets", "OK").inc(len(found) - failed)
-        self._put(results_of_gets(first_id, indexes, found))
+        self._put(results_of_gets(first_id, indexes, found, len(request.keys)))
 
     def _well_formed(self, first_id: int, keys: Sequence[str]) -> list[int]:
         """Which keys are; the others fail, each by itself."""

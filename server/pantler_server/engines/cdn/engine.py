@@ -12,17 +12,20 @@ from functools import partial
 
 from pantler_server.cdns.target import Kind
 from pantler_server.core import background
-from pantler_server.core.errors import CdnTargetUnknown
+from pantler_server.core.errors import CdnTargetUnknown, PurgeBacklogFull
 from pantler_server.core.namespace import Namespace
 from pantler_server.engines.cdn.batching import ALL, Value
 from pantler_server.engines.cdn.drain import TargetDrain
 from pantler_server.engines.cdn.outbox import Outbox
 from pantler_server.engines.cdn.purge_model import Purge, Purged, PurgeStatus
+from pantler_server.engines.cdn.scripts import MOST_WEIGHT, VALUE_WEIGHT
 from pantler_server.engines.cdn.tag import key_tag, namespace_tag, wire_tag
 from pantler_server.engines.cdn.targets import Targets
-from pantler_server.engines.cdn.url import entry_url
+from pantler_server.engines.cdn.url import entry_urls
 from pantler_server.store.store import Store
 from pantler_server.store.subscription import channel_subscription
+
+KEYS_AT_ONCE = 50  # whose URLs are made before others get their turn: some ms, with 16 of each
 
 
 class CdnEngine:
@@ -101,13 +104,23 @@ class CdnEngine:
         self, space: Namespace, named: Sequence[str], deadline: float, *, soft: bool = False
     ) -> str:
         """What the targets of a namespace keep of these keys; the id of the purge. One round
-        trip. Raises PurgeBacklogFull."""
+        trip. If that is more than may wait, everything is purged. Raises PurgeBacklogFull."""
         cdn = space.config.cdn
         assert cdn is not None
-        distinct = dict.fromkeys(named)
-        values = [Value(Kind.TAG, key_tag(space.name, key)) for key in distinct]
-        for template in cdn.urls:
-            values += [Value(Kind.URL, entry_url(template, key)) for key in distinct]
+        values: list[Value] = []
+        weight = 0
+        for number, key in enumerate(dict.fromkeys(named), 1):
+            of_key = [Value(Kind.TAG, key_tag(space.name, key))]
+            of_key += [Value(Kind.URL, url) for url in entry_urls(cdn.urls, key)]
+            values += of_key
+            weight += sum(len(text) + VALUE_WEIGHT for _, text in of_key)
+            if weight > MOST_WEIGHT:
+                for target in self._partial(cdn.targets):
+                    raise PurgeBacklogFull(target, alone=True)
+                values = [ALL]
+                break
+            if number % KEYS_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return await self._purge_of(space, values, deadline, soft=soft)
 
     async def purge_tags(
@@ -135,11 +148,11 @@ class CdnEngine:
     async def _purge_of(
         self, space: Namespace, values: Sequence[Value], deadline: float, *, soft: bool
     ) -> str:
-        """Not before every first level has forgotten what is invalidated, and answers that were on
-        their way are there: else the CDN could be filled from these."""
+        """Not before every first level has forgotten what is invalidated, and answers that had left
+        one by then are there: else the CDN could be filled from these."""
         cdn, near = space.config.cdn, space.config.l1
         assert cdn is not None
-        delay = cdn.delay if near is None else max(cdn.delay, near.max_staleness)
+        delay = cdn.delay if near is None else cdn.delay + near.max_staleness
         delay_ms = math.ceil(delay.total_seconds() * 1000)
         purged = await self._outbox.append(
             cdn.targets,

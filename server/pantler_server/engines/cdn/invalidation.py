@@ -230,6 +230,7 @@ async def _unless_lost(purge: Awaitable[str]) -> str:
     except StoreUnavailable as away:
         raise OutcomeUnknown(_UNPURGED, away.metadata["role"]) from away
     except PurgeBacklogFull as full:
-        raise PurgeBacklogFull(full.metadata["target"], but="it is done, but ") from full
+        target = full.metadata["target"]
+        raise PurgeBacklogFull(target, but="it is done, but ", alone=full.alone) from full
     except StoreOutOfMemory as full:
         raise StoreOutOfMemory(_UNPURGED, full.metadata["role"]) from full

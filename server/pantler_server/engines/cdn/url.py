@@ -1,6 +1,9 @@
 """URLs as CDNs and proxies are asked for them, and as purges name them."""
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import product
 from urllib.parse import quote, urlsplit
 
 from yarl import URL
@@ -9,9 +12,20 @@ from yarl import URL
 _OF_PATHS = "/:@!$&'()*+,;=~-._"
 _OF_QUERIES = "/:@!$'()*,;~-._"  # `&`, `=` and `+` would become others there
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
-_ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
+_HEX = "0123456789ABCDEFabcdef"
+_PLACE = "{key}"
+_TEMPLATES = 1024  # that are remembered as they are asked for
 _PORT = re.compile(r":[0-9]*$")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _escaped(code: str) -> str:
+    """Upper case, or what it stands for if that needs no escape."""
+    letter = chr(int(code, 16))
+    return letter if _UNRESERVED.fullmatch(letter) else f"%{code.upper()}"
+
+
+_ESCAPES = {code: _escaped(code) for code in map("".join, product(_HEX, repeat=2))}
 
 
 def wire_url(url: str) -> str:
@@ -19,7 +33,8 @@ def wire_url(url: str) -> str:
     visitors ask for it. Raises ValueError if it is none."""
     if not url.isascii():
         url = str(URL(url))  # IDNA, and percent-encoded UTF-8
-    parts = urlsplit(_ESCAPED.sub(_escaped, url))
+    before, *escaped = url.split("%")
+    parts = urlsplit(before + "".join(map(_unescaped, escaped)))
     port = parts.port
     host = _PORT.sub("", parts.netloc.lower())
     if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
@@ -28,18 +43,30 @@ def wire_url(url: str) -> str:
     return f"{parts.scheme}://{host}{_without_dots(parts.path)}{query}"
 
 
-def entry_url(template: str, key: str) -> str:
-    """The URL that shows an entry: `{key}` is filled in as a part of the path, slashes as they are,
-    or of the query."""
-    path, mark, query = template.partition("?")
-    path = path.replace("{key}", quote(key, safe=_OF_PATHS))
-    return wire_url(path + mark + query.replace("{key}", quote(key, safe=_OF_QUERIES)))
+def entry_urls(templates: Sequence[str], key: str) -> Iterator[str]:
+    """The URLs that show an entry, some µs for each: `{key}` is filled in as a part of the path,
+    slashes as they are, or of the query."""
+    of_path = quote(key, safe=_OF_PATHS)
+    of_query = quote(key, safe=_OF_QUERIES)
+    for template in templates:
+        path, mark, query, is_plain = _template(template)
+        path = path.replace(_PLACE, of_path)
+        url = path + mark + query.replace(_PLACE, of_query)
+        yield url if is_plain and "/." not in path else wire_url(url)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    """Upper case, or what it stands for if that needs no escape."""
-    letter = chr(int(found[1], 16))
-    return letter if _UNRESERVED.fullmatch(letter) else found[0].upper()
+@lru_cache(_TEMPLATES)
+def _template(template: str) -> tuple[str, str, str, bool]:
+    """Path, question mark and query, and whether what they are filled into needs no more than a
+    look at its dots."""
+    is_plain = template.isascii() and "/." not in template
+    path, mark, query = (wire_url(template) if is_plain else template).partition("?")
+    return path, mark, query, is_plain
+
+
+def _unescaped(part: str) -> str:
+    """What follows a percent sign, and that."""
+    return _ESCAPES.get(part[:2], f"%{part[:2]}") + part[2:]
 
 
 def _without_dots(path: str) -> str:
