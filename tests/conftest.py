@@ -19,7 +19,7 @@ from pantler.v1 import admin_pb2, admin_pb2_grpc, cache_pb2, cache_pb2_grpc
 from tests.servers.cloudflare import CloudflareServer
 from tests.servers.cluster import ClusterGroup
 from tests.servers.fastly import FastlyServer
-from tests.servers.pantler import PantlerServer
+from tests.servers.pantler import PATIENT, PantlerServer
 from tests.servers.people import write_config
 from tests.servers.sentinel import SentinelGroup
 from tests.servers.users_table import UsersTable
@@ -45,7 +45,7 @@ def pytest_runtest_makereport() -> Iterator[None]:
 @pytest_asyncio.fixture(scope="session")
 async def server() -> AsyncIterator[PantlerServer]:
     """Pantler on its embedded Valkey. Tests take a namespace of their own."""
-    async with PantlerServer() as running:
+    async with PantlerServer(env=PATIENT) as running:
         yield running
 
 

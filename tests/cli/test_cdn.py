@@ -12,6 +12,7 @@ import pytest
 from tests.cli.test_commands import Done, on_a_terminal, pantler
 from tests.servers.cloudflare import CloudflareServer
 from tests.servers.fastly import FastlyServer
+from tests.servers.fault_proxy import FaultProxy
 from tests.servers.pantler import PantlerServer
 from tests.servers.vendor import Purge
 
@@ -107,6 +108,31 @@ async def test_the_end_of_a_wait_is_not_that_of_the_purge(
     assert over.out == b"fastly\tdone\t1\t\n"
 
 
+async def test_a_wait_outlasts_a_server_that_is_away(
+    at: str, tag: str, fastly: FastlyServer
+) -> None:
+    fastly.goes_on.clear()
+    fastly.entered.clear()
+    async with FaultProxy(int(at.rpartition(":")[2])) as proxy:
+        where = ("--timeout", "500ms", "--address", f"127.0.0.1:{proxy.port}")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pantler_server", "purge", "--tag", tag),
+            *("--target", "fastly", "--wait", *where),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        await fastly.entered.wait()
+        await asyncio.sleep(0.5)  # the program has its answer by then
+        proxy.stall()
+        said = await process.stderr.readline()
+        assert said == b"pantler: the server does not answer, and is asked again\n"
+        proxy.restore()
+        fastly.goes_on.set()
+        out, error = await process.communicate()
+        assert (process.returncode, out, error) == (0, b"fastly\tdone\t1\t\n", b"")
+
+
 async def test_a_request_id_purges_once(at: str, tag: str, fastly: FastlyServer) -> None:
     arguments = ("purge", "--tag", tag, "--target", "fastly", "--request-id", tag, "--json")
     first = (await pantler(*arguments, address=at)).document
@@ -168,6 +194,7 @@ async def test_a_person_is_shown_a_table_and_asked(at: str, tag: str, fastly: Fa
         (("edge", "put", "a", "b", "c", "--ttl", "soon"), "'soon' is not a duration"),
         (("edge", "put", "a", "b", "c", "--metadata", "{"), "is no JSON object"),
         (("edge", "put", "a", "b", "c", "--metadata", "[1]"), "it must be an object"),
+        (("edge", "put", "a", "b", "c", "--metadata", "[" * 9000), "is no JSON object"),
         (("edge", "get", "a"), "Missing argument"),
     ],
 )
@@ -250,6 +277,12 @@ async def test_an_edge_value_can_not_steer_the_terminal(
     seen = await on_a_terminal("edge", "get", "cloudflare", "k", "--address", at)
     assert seen.startswith(r"\x1b[31mred\x9b")
     assert r'stays, {"[/x]": "\u001b[31m"}' in seen
+
+
+async def test_numbers_of_metadata_stay_exact(at: str, cloudflare: CloudflareServer) -> None:
+    metadata = ("--metadata", '{"id": 9007199254740993, "n": 7}')
+    assert (await pantler("edge", "put", "cloudflare", "n", "v", *metadata, address=at)).code == 0
+    assert cloudflare.values["n"].metadata == {"id": "9007199254740993", "n": 7}
 
 
 async def test_what_the_vendor_refuses_is_said(at: str, cloudflare: CloudflareServer) -> None:

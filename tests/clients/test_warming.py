@@ -49,7 +49,9 @@ async def test_another_one_goes_on_from_a_token(
         )
         last = [one async for one in rest][-1]
     assert 0 < first.seen < COUNT
-    assert (last.seen, last.loaded + last.failed, last.done) == (COUNT, COUNT, True)
+    # What the first had begun to load as it ended may be cached by now.
+    assert first.loaded < last.loaded + last.failed <= COUNT
+    assert (last.seen, last.done) == (COUNT, True)
 
 
 async def test_it_goes_on_when_the_connection_breaks(

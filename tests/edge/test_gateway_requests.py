@@ -93,6 +93,9 @@ async def test_a_path_that_names_no_key_is_refused(http: str, path: str, said: s
         b"GET /v1/pages/a HTTP/1.1\r\nHost: a\r\nX\x00Y: b\r\n\r\n",
         b'GET /v1/pages/a HTTP/1.1\r\nHost: a\r\nIf-None-Match: "\x00"\r\n\r\n',
         b"GET /v1/pages/a HTTP/9.9\r\nHost: a\r\n\r\n",
+        b"GET /v1/pages/a HTTP/1.1\r\n\r\n",
+        b"GET /v1/pages/a HTTP/1.1\r\nHost: a b/c\r\n\r\n",
+        b"GET /v1/pages/a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
         b"GET ftp://a/v1/pages/a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET a:80/v1/pages/a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http:///v1/pages/a HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -116,14 +119,14 @@ async def test_what_is_no_request_is_refused_and_the_connection_closed(
     assert "malformed" in refused(answer, 400, "BAD_REQUEST")
 
 
-@pytest.mark.parametrize("version", [b"", b" HTTP/0.9"])
-async def test_a_request_older_than_http_1_is_refused(
+@pytest.mark.parametrize("version", [b"", b" HTTP/0.9", b" HTTP/2.0"])
+async def test_a_request_of_another_http_than_1_is_refused(
     client: pantler.AsyncClient, http: str, version: bytes
 ) -> None:
     await client.set("pages", "old", b"content")
     host, _, port = http.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET /v1/pages/old%b\r\n\r\n" % version)
+    writer.write(b"GET /v1/pages/old%b\r\nHost: a\r\n\r\n" % version)
     async with asyncio.timeout(10):
         answer = await reader.read()
     writer.close()
@@ -148,6 +151,32 @@ async def test_a_body_is_passed_over_and_ends_the_connection(
     answer = await send(http, b"GET /v1/pages/body HTTP/1.1\r\nHost: a\r\n" + framed)
     assert answer.status in (200, 400)
     assert b"HTTP/1" not in answer.body, "what is within or behind the body was answered"
+
+
+async def test_an_upgrade_that_is_not_taken_swallows_nothing(
+    client: pantler.AsyncClient, http: str
+) -> None:
+    await client.set("pages", "old", b"first")
+    upgrade = (
+        b"GET /v1/pages/old HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    )
+    answer = await send(http, upgrade + b"GET /v1/pages/other HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (answer.status, answer.body, answer.headers["connection"]) == (200, b"first", "close")
+
+
+@pytest.mark.parametrize("field", ["If-None-Match", "If-Match"])
+async def test_conditions_of_many_lines_are_bounded(
+    client: pantler.AsyncClient, http: str, field: str
+) -> None:
+    await client.set("pages", "many", b"content")
+    head = "GET /v1/pages/many HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    for lines, status in ((2, {200, 412}), (3, {400})):
+        asked = f"{field}: {',' * 8000}\r\n" * lines
+        answer = await send(http, f"{head}{asked}\r\n".encode())
+        assert answer.status in status
+    assert f"{field} must be at most 16384 bytes" in refused(
+        answer, 400, "ERROR_REASON_INVALID_FIELD"
+    )
 
 
 async def test_odd_requests_leave_the_service_as_it_was(

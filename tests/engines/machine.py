@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
@@ -64,7 +65,9 @@ class Worker:
 
     @classmethod
     async def start(cls, url: str) -> "Worker":
-        store = open_store("cache", RedisConfig(url=url), None)
+        store = open_store(
+            "cache", RedisConfig(url=url, command_timeout=timedelta(seconds=5)), None
+        )
         await store.start()
         engine = CacheEngine(store, CacheStats(store), HotKeys(store))
         engine.start()

@@ -14,6 +14,7 @@ from pantler_server.store.embedded import die_with_parent
 
 START_TIMEOUT_S = 60.0  # of a busy machine; else it takes two
 STOP_TIMEOUT_S = 30.0
+PATIENT = {"PANTLER_REDIS__COMMAND_TIMEOUT": "5s"}  # with a Redis that a busy machine holds up
 
 
 class PantlerServer:

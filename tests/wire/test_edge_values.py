@@ -234,7 +234,10 @@ async def test_the_deadline_of_the_call_holds(cdn: Any, cloudflare: CloudflareSe
 
 @pytest.mark.parametrize(
     "metadata",
-    ["text", [1], 1.5, json.loads("[" * 50 + "]" * 50), {"a": json.loads("[" * 40 + "]" * 40)}],
+    [
+        *("text", [1], 1.5, {"a": "\ud800"}, {"\ud800": 1}),
+        *(json.loads("[" * 50 + "]" * 50), {"a": json.loads("[" * 40 + "]" * 40)}),
+    ],
 )
 async def test_metadata_that_others_put_does_not_hide_the_value(
     cdn: Any, cloudflare: CloudflareServer, metadata: Any

@@ -16,7 +16,7 @@ from google.rpc import code_pb2, error_details_pb2
 from pantler.v1 import cache_pb2, cache_pb2_grpc
 
 from tests.servers.origin_service import OriginService
-from tests.servers.pantler import PantlerServer
+from tests.servers.pantler import PATIENT, PantlerServer
 
 _numbers = count()
 Operation = cache_pb2.ExchangeOperation
@@ -287,7 +287,7 @@ async def test_large_results_come_in_several_messages(stream: Stream, namespace:
 
 
 async def test_a_caller_who_does_not_read_costs_little_and_loses_nothing() -> None:
-    async with PantlerServer() as server:
+    async with PantlerServer(env=PATIENT) as server:
         [worker] = server.workers()
         options = (("grpc.max_receive_message_length", -1),)
         async with grpc.aio.insecure_channel(server.address, options=options) as channel:

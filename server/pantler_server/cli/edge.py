@@ -3,7 +3,7 @@
 import base64
 import sys
 from contextlib import suppress
-from json import dumps, loads
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ from pantler_server.cli.call import (
     seconds,
 )
 from pantler_server.cli.exit_code import ExitCode
-from pantler_server.cli.record import fields_as_json
+from pantler_server.cli.record import exact_json, fields_as_json
 
 if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Struct
@@ -145,11 +145,11 @@ def delete_edge_value(
 
 def _fill(struct: "Struct", text: str) -> None:
     try:
-        metadata = loads(text)
+        metadata = exact_json(text)
         if not isinstance(metadata, dict):
             raise ValueError("it must be an object")
         struct.update(metadata)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise typer.BadParameter(f"is no JSON object: {exc}", param_hint="--metadata") from None
     struct.SetInParent()  # it may be empty, and is there nonetheless
 

@@ -213,7 +213,8 @@ def pattern(
 
     timeout_s = None if timeout is None else seconds(timeout, "--timeout")
     if not dry_run:
-        confirm(f"removes all entries of {namespace!r} whose keys match {pattern!r}", yes)
+        what = f"removes all entries of {namespace!r} whose keys match {pattern!r}"
+        confirm(f"{what}, and at its CDN, if it has one, all of the namespace", yes)
     with channel(address) as opened:
         request = invalidation_pb2.InvalidatePatternRequest(
             namespace=namespace, pattern=pattern, dry_run=dry_run

@@ -167,15 +167,29 @@ def _look(
 
 
 def _over(opened: "grpc.Channel", purge_id: str, timeout_s: float) -> "cdn_pb2.GetPurgeResponse":
-    """Once no target has it still to do."""
+    """Once no target has it still to do. A server that is away is asked until it is back."""
+    import grpc
     from pantler.v1 import cdn_pb2
 
     request = cdn_pb2.GetPurgeRequest(purge_id=purge_id)
+    away = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    is_told = False
     try:
         while True:
-            status = _look(opened, request, timeout_s)
-            if all(one.state != cdn_pb2.PURGE_STATE_PENDING for one in status.receipts):
-                return status
+            try:
+                status = _look(opened, request, timeout_s)
+            except grpc.RpcError as exc:
+                if exc.code() not in away:
+                    print(f"pantler: purge {purge_id}:", file=sys.stderr)
+                    raise
+                if not is_told:
+                    is_told = True
+                    print(
+                        "pantler: the server does not answer, and is asked again", file=sys.stderr
+                    )
+            else:
+                if all(one.state != cdn_pb2.PURGE_STATE_PENDING for one in status.receipts):
+                    return status
             time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         print(f"pantler: it goes on: `pantler purge status {purge_id}`", file=sys.stderr)

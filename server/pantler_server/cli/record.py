@@ -205,7 +205,7 @@ def _fields(items: list[str], document: str | None) -> dict[str, Any]:
     if document is None:
         return dict(map(_field, items))
     try:
-        fields = _parsed(sys.stdin.buffer.read() if document == "-" else document)
+        fields = exact_json(sys.stdin.buffer.read() if document == "-" else document)
     except ValueError as exc:
         raise typer.BadParameter(f"is no JSON: {exc}", param_hint="--fields") from None
     if not isinstance(fields, dict):
@@ -221,12 +221,12 @@ def _field(item: str) -> tuple[str, Any]:
     if not name.endswith(":"):
         return name, text
     try:
-        return name[:-1], _parsed(text)
+        return name[:-1], exact_json(text)
     except ValueError as exc:
         raise typer.BadParameter(f"{text!r} of {item!r} is no JSON: {exc}") from None
 
 
-def _parsed(document: str | bytes) -> Any:
+def exact_json(document: str | bytes) -> Any:
     """JSON whose whole numbers beyond 2**53 are text, as in records. Raises ValueError."""
     return loads(
         document, parse_int=lambda digits: digits if abs(int(digits)) >= MAX_EXACT else int(digits)

@@ -235,9 +235,15 @@ def _has_newest(request: web.BaseRequest, etag: str, modified_s: int) -> bool:
 
 
 def _fields(request: web.BaseRequest, *names: str) -> tuple[str | None, ...]:
-    """Fields that may come in several lines, section 5.3; None for one that did not come."""
+    """Fields that may come in several lines, section 5.3; None for one that did not come. Raises
+    InvalidFields for one that is too large."""
     found = (request.headers.getall(name, None) for name in names)
-    return tuple(None if lines is None else ", ".join(lines) for lines in found)
+    fields = tuple(None if lines is None else ", ".join(lines) for lines in found)
+    for name, field in zip(names, fields, strict=True):
+        if field is not None and len(field) > freshness.MAX_CONDITION_BYTES:
+            rule = f"must be at most {freshness.MAX_CONDITION_BYTES} bytes, in all its lines"
+            raise errors.InvalidFields([errors.FieldViolation(name, rule)])
+    return fields
 
 
 def _not_found(key: str, headers: EntryHeaders) -> web.Response:

@@ -1,9 +1,10 @@
 """The HTTP side port: the gateway, metrics, liveness and readiness."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
-from aiohttp import HttpVersion10, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -16,6 +17,8 @@ from pantler_server.edge.target import PREFIX
 from pantler_server.engines.health.engine import HealthEngine
 
 METRICS_INTERVAL_S = 0.5  # well below any interval at which Prometheus scrapes
+_VERSIONS = (HttpVersion11, HttpVersion10)
+_HOST = re.compile(r"[\w.~%!$&'()*+,;=:\[\]-]*", re.ASCII)
 SHUTDOWN_TIMEOUT_S = 2.0  # for responses under way; less than a worker has to close
 
 
@@ -62,7 +65,9 @@ class HttpHost:
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         response = await self._response(request)
-        if request.body_exists:  # nobody reads it: what follows it is not to be taken for a request
+        # Nobody reads a body, and what follows it is not to be taken for a request. What follows an
+        # upgrade that is offered, and not taken, aiohttp would swallow.
+        if request.body_exists or hdrs.UPGRADE in request.headers:
             response.force_close()
         return response
 
@@ -70,7 +75,7 @@ class HttpHost:
         path = request.raw_path
         if not path.startswith("/") and path != "*":
             path = _origin_form(path)
-        if not path or request.version < HttpVersion10:
+        if not path or request.version not in _VERSIONS or not _has_host(request):
             response = malformed()
             response.force_close()
             return response
@@ -116,6 +121,14 @@ class HttpHost:
             },
             status=200 if report.ready else 503,
         )
+
+
+def _has_host(request: web.BaseRequest) -> bool:
+    """Whether it has one Host, as RFC 9112 section 3.2 demands; of HTTP/1.0, at most one."""
+    lines = request.headers.getall(hdrs.HOST, ())
+    if len(lines) != 1:
+        return not lines and request.version == HttpVersion10
+    return _HOST.fullmatch(lines[0]) is not None
 
 
 def _origin_form(target: str) -> str:

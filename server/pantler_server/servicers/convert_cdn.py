@@ -11,13 +11,13 @@ from pantler.v1 import cdn_pb2
 from pantler_server.core.cdn_config import HEADER_NAME, TEN_YEARS
 from pantler_server.core.errors import FieldViolation
 from pantler_server.engines.cdn import headers
+from pantler_server.engines.cdn.freshness import MAX_CONDITION_BYTES
 from pantler_server.engines.cdn.model import CachePolicy
 from pantler_server.engines.cdn.tag import wire_tag
 from pantler_server.servicers import validate
 
 MAX_VARY = 16  # as cdn.proto says, like those below
 MAX_ETAG_BYTES = 1024
-MAX_CONDITION_BYTES = 16_384  # of a header: more is no browser's, and would take ms to parse
 _MAX_SECONDS = TEN_YEARS // timedelta(seconds=1)
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 

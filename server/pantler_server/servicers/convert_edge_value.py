@@ -1,6 +1,8 @@
 """Between the messages of edge values and the edge value engine, checking on the way in what the
 vendor would refuse."""
 
+import re
+from itertools import chain
 from math import isfinite
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,6 +21,7 @@ MAX_VALUE_BYTES = 25 << 20
 MIN_TTL_S = 60
 MAX_TTL_S = int(TEN_YEARS.total_seconds())
 MAX_METADATA_BYTES = 1024
+_HALF = re.compile("[\ud800-\udfff]")  # of a character
 
 _Named = cdn_pb2.PutEdgeValueRequest | cdn_pb2.GetEdgeValueRequest | cdn_pb2.DeleteEdgeValueRequest
 
@@ -83,11 +86,13 @@ def _metadata(
 
 
 def _can_be_told(value: object, depth: int) -> bool:
-    """Whether its numbers are finite, and it has at most that many levels: others may put what no
-    message can hold."""
+    """Whether its numbers are finite, its texts are Unicode, and it has at most that many levels:
+    others may put what no message can hold."""
     if isinstance(value, float):
         return isfinite(value)
+    if isinstance(value, str):
+        return not _HALF.search(value)
     if not isinstance(value, dict | list):
         return True
-    items = value.values() if isinstance(value, dict) else value
+    items = chain(value, value.values()) if isinstance(value, dict) else value
     return depth > 0 and all(_can_be_told(item, depth - 1) for item in items)

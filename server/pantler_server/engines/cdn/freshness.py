@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from werkzeug.http import parse_date, parse_etags, unquote_etag
 
+MAX_CONDITION_BYTES = 16_384  # of a field: more is no browser's, and would take ms to parse
 _OWS = " \t"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _SHORT_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"

@@ -88,8 +88,8 @@ def etag_of(said: str, *, weak: bool = False) -> str:
     """An ETag as it is sent, from `abc`, `"abc"` or `W/"abc"`. Raises ValueError if it can't be
     one."""
     opaque, said_weak = unquote_etag(said)
-    if not opaque or not opaque.isascii() or not opaque.isprintable() or " " in opaque:
-        raise ValueError("must be printable ASCII without space")
+    if not opaque or not opaque.isascii() or not opaque.isprintable() or {" ", '"'} & {*opaque}:
+        raise ValueError("must be printable ASCII without spaces, and without quotes but around it")
     return quote_etag(opaque, weak or bool(said_weak))
 
 
