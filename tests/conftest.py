@@ -68,7 +68,7 @@ async def history_server(
         "  kept: {channels: {history: {}}}\n"
         "  small: {channels: {max_payload_bytes: 10}}\n"
     )
-    async with PantlerServer(config=config) as running:
+    async with PantlerServer(config=config, env=PATIENT) as running:
         yield running
 
 
@@ -81,14 +81,15 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> UsersTable:
 @pytest_asyncio.fixture(scope="session")
 async def record_server(users: UsersTable) -> AsyncIterator[PantlerServer]:
     """Pantler with the namespaces of `users`, which are over its table."""
-    async with PantlerServer(config=users.config) as running:
+    async with PantlerServer(config=users.config, env=PATIENT) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session")
 async def people_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PantlerServer]:
     """Pantler whose namespaces are over a table of people. Tests take namespaces of their own."""
-    async with PantlerServer(config=write_config(tmp_path_factory.mktemp("people"))) as running:
+    config = write_config(tmp_path_factory.mktemp("people"))
+    async with PantlerServer(config=config, env=PATIENT) as running:
         yield running
 
 
@@ -120,7 +121,7 @@ async def cdn_server(
         "namespaces": {"pages": {"http": {"max_age": "30s"}, "cdn": {"targets": ["fastly"]}}},
     }
     config.write_text(json.dumps(document))
-    async with PantlerServer(config=config) as running:
+    async with PantlerServer(config=config, env=PATIENT) as running:
         yield running
 
 
@@ -133,7 +134,7 @@ async def hot_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         "namespaces: {busy: {hot_keys: {sample_ratio: 1, min_reads_per_second: 1}}}\n"
     )
     reads = ["[hot]"] * 200 + ["warm"] * 20 + ["rare"]
-    async with PantlerServer(config=config) as running:
+    async with PantlerServer(config=config, env=PATIENT) as running:
         async with grpc.aio.insecure_channel(running.address) as opened:
             cache: Any = cache_pb2_grpc.CacheServiceStub(opened)
             admin: Any = admin_pb2_grpc.AdminServiceStub(opened)
