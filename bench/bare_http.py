@@ -12,7 +12,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 
-async def serve(port: int, redis_socket: str) -> None:
+async def serve(redis_socket: str) -> None:
     redis = Redis(unix_socket_path=redis_socket, protocol=3)
 
     async def get(request: web.Request) -> web.Response:
@@ -25,10 +25,10 @@ async def serve(port: int, redis_socket: str) -> None:
     app.router.add_get("/v1/bench/{key}", get)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    print("serving", flush=True)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))
+    uvloop.run(serve(sys.argv[1]))

@@ -26,7 +26,7 @@ def _values_class() -> Any:
     return GetMessageClass(pool.FindMessageTypeByName("bench.Values"))
 
 
-async def serve(port: int, redis_socket: str) -> None:
+async def serve(redis_socket: str) -> None:
     redis = Redis(unix_socket_path=redis_socket, protocol=3)
     values_class = _values_class()
 
@@ -46,11 +46,11 @@ async def serve(port: int, redis_socket: str) -> None:
     }
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print("serving", flush=True)
+    print(port, flush=True)
     await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))
+    uvloop.run(serve(sys.argv[1]))

@@ -33,9 +33,8 @@ def on_load_cpu() -> Iterator[None]:
 @contextmanager
 def bare_server(redis_socket: str, experiments: str) -> Iterator[str]:
     """The address of a grpc.aio server that does nothing else, on the processor of the servers."""
-    port = 50990 + (experiments == "")
     env = {"GRPC_EXPERIMENTS": experiments, "GRPC_VERBOSITY": "ERROR"}
-    with _module("bench.bare_server", port, redis_socket, env) as address:
+    with _module("bench.bare_server", redis_socket, env) as address:
         yield address
 
 
@@ -43,21 +42,21 @@ def bare_server(redis_socket: str, experiments: str) -> Iterator[str]:
 def bare_http(redis_socket: str) -> Iterator[str]:
     """The address of an aiohttp server that gives what Redis has, on the processor of the
     servers."""
-    with _module("bench.bare_http", 50989, redis_socket, {}) as address:
+    with _module("bench.bare_http", redis_socket, {}) as address:
         yield address
 
 
 @contextmanager
-def _module(name: str, port: int, redis_socket: str, env: Mapping[str, str]) -> Iterator[str]:
+def _module(name: str, redis_socket: str, env: Mapping[str, str]) -> Iterator[str]:
+    """The address of one that prints its port."""
     command = [
         *("taskset", "--cpu-list", str(SERVER_CPU)),
-        *(sys.executable, "-m", name, str(port), redis_socket),
+        *(sys.executable, "-m", name, redis_socket),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **env})
     assert process.stdout is not None
-    process.stdout.readline()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{int(process.stdout.readline())}"
     finally:
         process.terminate()
         process.communicate()

@@ -18,7 +18,10 @@ FUNCTIONS = sorted(  # parts of scripts; the store's are for those of several en
         *ENGINES.parent.glob("store/functions/*.lua"),
     }
 )
-SERVER_OF_HTTP = {"web", "hdrs", "HttpVersion10", "aiohttp.http_exceptions", "aiohttp.web_protocol"}
+SERVER_OF_HTTP = {
+    *("web", "hdrs", "HttpVersion10", "HttpVersion11"),
+    *("aiohttp.http_exceptions", "aiohttp.web_protocol"),
+}
 SCRIPTS = sorted({*ENGINES.rglob("*.lua")} - {*FUNCTIONS})
 
 

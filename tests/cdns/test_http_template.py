@@ -22,6 +22,7 @@ class Recorder:
     status: int = 200
     text: str = ""
     content_type: str = "text/plain"
+    reason: str | None = None
     got: list[tuple[str, str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -44,7 +45,12 @@ class Recorder:
     async def _answer(self, request: web.Request) -> web.Response:
         self.got.append((request.method, request.raw_path, await request.text()))
         self.headers.append(dict(request.headers))
-        return web.Response(status=self.status, text=self.text, content_type=self.content_type)
+        return web.Response(
+            status=self.status,
+            reason=self.reason,
+            text=self.text,
+            content_type=self.content_type,
+        )
 
 
 @pytest_asyncio.fixture

@@ -268,7 +268,7 @@ async def test_a_server_that_is_away_does_not_keep_others_from_what_is_new(
 ) -> None:
     monkeypatch.setattr(drain_module, "LONGEST_BACKOFF_S", 300.0)
     name = a_name()
-    async with Recorder() as there:
+    async with Recorder(reason="Purged 1") as there:
         away = f"http://127.0.0.1:{free_port()}"
         both = {"varnish": {"servers": [there.url, away]}}
         async with worker(store, **{name: both}) as engine:

@@ -52,13 +52,17 @@ async def test_each_kind_of_event_drops_what_it_concerns(
         "pattern": (pattern, False),
     }
     for name, (change, is_precise) in what.items():
-        await other.set(namespace, "k", b"v", tags=["t"], depends_on=["p"])
-        await other.set(namespace, "stays", b"v", tags=["another"])
-        await keep(near, namespace, "k", "stays")
-        await change()
-        await until(lambda: not is_kept(near, namespace, "k"))
-        assert is_kept(near, namespace, "stays") is is_precise, name
-        assert await value(near, namespace, "k") == await value(other, namespace, "k"), name
+        for _ in range(5):  # a watch that a busy machine holds up drops all by itself
+            await other.set(namespace, "k", b"v", tags=["t"], depends_on=["p"])
+            await other.set(namespace, "stays", b"v", tags=["another"])
+            await keep(near, namespace, "k", "stays")
+            await change()
+            await until(lambda: not is_kept(near, namespace, "k"))
+            stays = is_kept(near, namespace, "stays")
+            assert await value(near, namespace, "k") == await value(other, namespace, "k"), name
+            if stays is is_precise:
+                break
+        assert stays is is_precise, name
 
 
 async def test_a_client_reads_what_it_wrote(near: pantler.AsyncClient, namespace: str) -> None:
