@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -13,9 +15,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
+from pantler import telemetry
 from pantler.opentelemetry import OpenTelemetryHook
 from pantler.prometheus import PrometheusHook
-from pantler.v1 import leaderboard_pb2
+from pantler.v1 import cache_pb2, leaderboard_pb2
 from prometheus_client import CollectorRegistry
 
 from tests.servers.pantler import PantlerServer
@@ -121,29 +124,108 @@ async def test_it_shows_that_a_server_is_left_alone(namespace: str, metrics: Met
                 await client.get(namespace, "k")
         assert metrics.value("breaker_open") == 1
         assert metrics.calls("get", "Unavailable") == 6
+    assert metrics.value("breaker_open") == 0
+    await client.close()
+    assert metrics.value("breaker_open") == 0
 
 
-async def test_what_is_told_of_no_single_call_may_fail(
+async def test_no_call_that_ends_after_its_client_tells_of_the_breaker(
+    namespace: str, metrics: Metrics
+) -> None:
+    client = pantler.AsyncClient(NOWHERE, hooks=[metrics.hook])
+    calls = [asyncio.create_task(client.get_ranks(namespace, "b", ["m"])) for _ in range(6)]
+    while not metrics.value("breaker_open"):
+        for _ in range(6):
+            with pytest.raises(pantler.Unavailable):
+                await client.get(namespace, "k")
+    await client.close()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert metrics.value("breaker_open") == 0
+
+
+class Failing(pantler.Hook):
+    """Each of its methods raises."""
+
+    def begin(self, operation: str, namespace: str, address: str) -> None:
+        raise ValueError("of begin")
+
+    def sent(self, operations: int) -> None:
+        raise ValueError("of sent")
+
+    def breaker(self, is_open: bool) -> None:
+        raise ValueError("of breaker")
+
+
+class FailingLater(pantler.Hook):
+    """Those raise that follow `begin`."""
+
+    def metadata(self, token: Any) -> telemetry.Metadata:
+        raise ValueError("of metadata")
+
+    def end(self, token: Any, outcome: str, error: BaseException | None) -> None:
+        raise ValueError("of end")
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_hook_that_raises_is_logged_and_takes_nothing_from_callers_and_other_hooks(
     server: PantlerServer, namespace: str, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Failing(pantler.Hook):
-        def sent(self, operations: int) -> None:
-            raise ValueError("of sent")
-
-        def breaker(self, is_open: bool) -> None:
-            raise ValueError("of breaker")
-
-    hooks = [Failing(), metrics.hook]
+    hooks = [Failing(), FailingLater(), metrics.hook]
     async with pantler.AsyncClient(server.address, hooks=hooks) as client:
-        await client.set(namespace, "k", b"v")
-    assert "of sent" in caplog.text
+        assert (await client.set(namespace, "k", b"v")).stored
+        await client.get_ranks(namespace, "b", ["m"])
+        with pytest.raises(pantler.InvalidArgument):
+            await client.get_ranks(namespace, "", ["m"])
+    for method in ("begin", "metadata", "end", "sent"):
+        assert f"of {method}" in caplog.text
+    assert metrics.calls("set", "ok") == 1
+    assert (metrics.calls("get_ranks", "ok"), metrics.calls("get_ranks", "InvalidArgument")) == (
+        1,
+        1,
+    )
     assert metrics.value("message_operations_sum") == 1
     async with pantler.AsyncClient(NOWHERE, hooks=hooks) as client:
         for _ in range(6):
             with pytest.raises(pantler.Unavailable):
                 await client.get(namespace, "k")
-    assert "of breaker" in caplog.text
-    assert metrics.value("breaker_open") == 1
+        assert "of breaker" in caplog.text
+        assert metrics.value("breaker_open") == 1
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["streams", "calls"])
+async def test_every_operation_is_told_to_a_hook(
+    server: PantlerServer, namespace: str, coalesce: bool
+) -> None:
+    class Told(pantler.Hook):
+        def begin(self, operation: str, namespace: str, address: str) -> tuple[str, str]:
+            return operation, namespace
+
+        def end(self, token: Any, outcome: str, error: BaseException | None) -> None:
+            told.append((*token, outcome))
+
+    told: list[tuple[str, str, str]] = []
+    rule = pantler.RateLimitRule("token_bucket", 100, timedelta(hours=1))
+    hooks = [Told()]
+    async with pantler.AsyncClient(server.address, coalesce=coalesce, hooks=hooks) as client:
+        await client.get(namespace, "k")
+        await client.get_many(namespace, ["k", "l"])
+        await client.set(namespace, "k", b"v")
+        await client.set_many(namespace, {"k": b"v"})
+        await client.touch(namespace, "k")
+        await client.delete(namespace, "k")
+        await client.delete_many(namespace, ["k"])
+        await client.increment(namespace, "counter")
+        assert (await client.acquire(namespace, rule)).allowed
+        lease: dict[str, Any] = {"namespace": namespace, "key": "k", "token": "0"}
+        for name, request in (
+            ("extend_lease", cache_pb2.ExtendLeaseRequest(**lease)),
+            ("release_lease", cache_pb2.ReleaseLeaseRequest(**lease)),
+        ):
+            with suppress(pantler.PantlerError):
+                await client._operate(name, request)
+        assert {name for name, _, _ in told} == client._methods.keys()
+    assert {of for name, of, _ in told if name != "acquire"} == {namespace}
+    assert [of for name, of, _ in told if name == "acquire"] == [""]
 
 
 async def test_a_call_that_is_cancelled_ends(

@@ -90,6 +90,10 @@ class Breaker:
             self.is_closed = True
             self._changed()
 
+    def tell_no_more(self) -> None:
+        """Its client is closed. A call that ends later than that changes nothing for anybody."""
+        self._changed = lambda: None
+
     def _failed(self, ticket: int, error: BaseException) -> None:
         self._newest = error
         if self.is_closed:

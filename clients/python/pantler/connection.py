@@ -121,6 +121,9 @@ class Connection:
             await asyncio.wait(tuple(self._tasks))
         if self._exchange is not None:
             await self._exchange.close()
+        self._breaker.tell_no_more()
+        if self._telemetry is not None and not self._breaker.is_closed:
+            self._telemetry.breaker(False)
         # They know the client: without them it goes, with what it has of gRPC, as forks.py needs.
         self._exchange = self._direct = None
         self._breaker = Breaker(self._address, lambda: None)

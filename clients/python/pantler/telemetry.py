@@ -17,14 +17,18 @@ T = TypeVar("T")
 
 log = logging.getLogger("pantler")
 
+# Not raised: a write that was done would look failed, and a stream end that all calls share.
+_FAILED = "the hook %r failed"
+
 
 class Hook:
     """Derive from it; each method may be left out. They are called in the client's event loop, and
-    must not block. What those of a call raise, its caller gets; what `sent` and `breaker` raise is
-    logged, since no call is theirs alone.
+    must not block. What they raise is logged, and changes nothing for callers; a hook whose `begin`
+    raised is not told how that call ends.
 
     A call is one of the client to the server, with all its repetitions. `get_or_set` makes a
-    `batch_get`, and a `batch_set` if it fetches. Streams that are followed, as a watch, and those
+    `batch_get`, and a `batch_set` if it fetches. A read that the near cache answers is told only by
+    `get`. Streams that are followed, as a watch, and those
     of progress are no calls.
     """
 
@@ -46,7 +50,7 @@ class Hook:
 
     def breaker(self, is_open: bool) -> None:
         """From now on the server is left alone, or asked again. Not told at the beginning, when it
-        is asked, nor of a client that is closed."""
+        is asked; a client that is closed while it leaves its server alone tells False."""
 
 
 class Telemetry:
@@ -82,19 +86,34 @@ class Telemetry:
             answering = operate(name, request, *args, **kwargs)
             if name == "get":
                 return await answering
-            return await self.told(name, request.namespace, answering)
+            return await self.told(name, getattr(request, "namespace", ""), answering)
 
         return call
 
     def begin(self, operation: str, namespace: str) -> Tokens:
-        return [(hook, hook.begin(operation, namespace, self._address)) for hook in self.hooks]
+        tokens: Tokens = []
+        for hook in self.hooks:
+            try:
+                tokens.append((hook, hook.begin(operation, namespace, self._address)))
+            except Exception:
+                log.exception(_FAILED, hook)
+        return tokens
 
     def metadata(self, tokens: Tokens) -> list[tuple[str, str]]:
-        return [pair for hook, token in tokens for pair in hook.metadata(token)]
+        pairs: list[tuple[str, str]] = []
+        for hook, token in tokens:
+            try:
+                pairs += hook.metadata(token)
+            except Exception:
+                log.exception(_FAILED, hook)
+        return pairs
 
     def end(self, tokens: Tokens, outcome: str, error: BaseException | None = None) -> None:
         for hook, token in tokens:
-            hook.end(token, outcome, error)
+            try:
+                hook.end(token, outcome, error)
+            except Exception:
+                log.exception(_FAILED, hook)
 
     def sent(self, operations: int) -> None:
         self._tell(lambda hook: hook.sent(operations))
@@ -103,12 +122,11 @@ class Telemetry:
         self._tell(lambda hook: hook.breaker(is_open))
 
     def _tell(self, tell: Callable[[Hook], None]) -> None:
-        """Of what is of no single call: raised, it would end the stream that all calls share."""
         for hook in self.hooks:
             try:
                 tell(hook)
             except Exception:
-                log.exception("the hook %r failed", hook)
+                log.exception(_FAILED, hook)
 
 
 def _outcome(operation: str, answer: Any) -> str:
