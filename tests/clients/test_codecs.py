@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pantler
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pantler import codecs
 from pantler.codecs import Codec
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, computed_field
 
 json_values = st.recursive(
     st.none()
@@ -68,6 +69,37 @@ class Article(BaseModel, extra="forbid"):
     @computed_field
     def length(self) -> int:
         return len(self.title)
+
+
+class Account(BaseModel):
+    name: str
+    limit: float | None = None
+    password: SecretStr | None = None
+    hidden: int = Field(default=0, exclude=True)
+    extra: object = None
+    owner: Address | None = None
+    _seen: int = PrivateAttr(default=0)
+
+
+class Premium(Account):
+    bonus: int = 1
+
+
+@dataclass
+class Office(Address):
+    floor: int = 1
+
+
+@dataclass(eq=False)
+class Visit:
+    at: datetime
+    where: list[Address]
+
+
+def seen_account() -> Account:
+    account = Account(name="a")
+    account._seen = 1
+    return account
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -172,6 +204,37 @@ def test_a_type_has_its_codec() -> None:
 def test_what_would_not_come_back_is_refused(codec: Codec[Any], value: Any) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):
         codec.encode(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (Account(name="a", limit=float("nan")), "limit"),
+        (Account(name="a", limit=float("inf")), "limit"),
+        (Account(name="a", password=SecretStr("p")), "password"),
+        (Account(name="a", hidden=1), "hidden"),
+        (Account(name="a", extra=datetime(2024, 1, 1)), "extra"),
+        (Account(name="a", extra={1, 2}), "extra"),
+        (Account(name="a", owner=Office("Rome")), "owner"),
+        (seen_account(), "_seen"),
+        (Premium(name="a"), "it"),
+    ],
+)
+def test_what_would_come_back_as_something_else_is_refused_and_its_place_named(
+    value: Account, place: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{place} would be read back as something else: give"):
+        codecs.of(Account).encode(value)
+    assert back(codecs.of(Account), Account(name="a")) == Account(name="a")
+
+
+def test_what_is_equal_to_itself_alone_comes_back_if_its_fields_do() -> None:
+    # In the hour that this clock is set back no time is equal to that of another zone.
+    at = datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Rome"), fold=1)
+    [read] = back(codecs.of(list[Visit]), [Visit(at, [Address("Rome")])])
+    assert (read.at.isoformat(), read.where) == (at.isoformat(), [Address("Rome")])
+    with pytest.raises(ValueError, match=r"^0\.where\.0 would be"):
+        codecs.of(list[Visit]).encode([Visit(at, [Office("Rome")])])
 
 
 def test_a_field_that_does_not_fit_is_named_without_its_value() -> None:

@@ -158,8 +158,12 @@ def of(form: Any) -> Codec[Any]:
     Anything else becomes JSON by pydantic (needs `pantler[pydantic]`), and is checked as it is
     read: models, dataclasses, typed dicts, and types as `int`, `list[User]` or `User | None`; with
     dates, decimals, UUIDs and enums in them. Fields are stored by their names, and read by their
-    aliases too. Bytes in fields must be UTF-8. A value that would not be read back, as a NaN in a
-    field, is refused when it is stored.
+    aliases too. Bytes in fields must be UTF-8.
+
+    Each value is read back before it is stored, and refused unless what comes out is equal (`==`,
+    or all its fields are): so is one with a NaN, a secret, a field that is excluded, a private one
+    that was changed, a set or time in a field of type `object`, or an object of a subclass. Not
+    seen is what `==` takes for equal, as True for 1, or a time in another zone.
     """
     if form is bytes:
         return BYTES
