@@ -176,3 +176,21 @@ async def test_a_closed_client_gives_its_leases_back(
     async with pantler.AsyncClient(graceful.address) as next_one, asyncio.timeout(1):
         got = await next_one.get_or_set("revalidated", "closed", source.fetch, accept_stale=False)
     assert got == b"fetched"
+
+
+async def test_a_client_that_is_closed_during_a_fetch_gives_its_lease_back_and_its_caller_the_value(
+    server: PantlerServer, client: pantler.AsyncClient, namespace: str
+) -> None:
+    held = Source(b"held")
+    held.open.clear()
+    closing = pantler.AsyncClient(server.address)
+    fetching = asyncio.create_task(closing.get_or_set(namespace, "k", held.fetch))
+    await held.asked.wait()
+    await closing.close()
+    async with asyncio.timeout(2):  # and not the 10 s of a lease
+        assert await client.get_or_set(namespace, "k", Source().fetch) == b"fetched"
+    held.open.set()
+    assert await fetching == b"held"
+    entry = await client.get(namespace, "k")
+    assert entry is not None
+    assert entry.value == b"fetched"

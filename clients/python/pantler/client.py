@@ -222,6 +222,7 @@ class AsyncClient(
             accept_stale=accept_stale,
             wait_s=min(WAIT_S, self._timeout_s) if is_optional else WAIT_S,
             is_optional=is_optional and not is_one,
+            held=self._held,
             near=self._near,
         )
         with errors_of_the_fetch():

@@ -23,6 +23,7 @@ from pantler.errors import (
 )
 from pantler.exchange import MAX_MESSAGE_BYTES, Exchange
 from pantler.guarded_channel import GuardedChannel
+from pantler.leased_fetch import HeldLeases
 from pantler.near_cache import NearCache
 from pantler.operation_stream import Operation, StreamLost, connect, too_late
 from pantler.shared_reads import SharedReads
@@ -87,6 +88,7 @@ class Connection:
             self._tell(self._telemetry)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._until_closed: set[asyncio.Task[Any]] = set()
+        self._held: set[HeldLeases] = set()
         self._closed = False
         self._shared_reads: SharedReads[dict[str, Encoded]] = SharedReads()
         self._near: NearCached | None = None
@@ -113,12 +115,14 @@ class Connection:
 
     async def close(self) -> None:
         """Closes the connection, for good. Calls under way fail; fetches in the background are
-        cancelled, and leases given back."""
+        cancelled, and leases given back. A caller whose fetch is under way gets its value, which is
+        not stored."""
         self._closed = True
         for task in self._until_closed:
             task.cancel()
         while self._tasks:  # a fetch that is cancelled starts to give its lease back
             await asyncio.wait(tuple(self._tasks))
+        await asyncio.gather(*(held.give_back() for held in self._held))
         if self._exchange is not None:
             await self._exchange.close()
         self._breaker.tell_no_more()

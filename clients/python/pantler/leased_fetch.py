@@ -76,6 +76,26 @@ class Near(Protocol):
     def find_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Entry]: ...
 
 
+class HeldLeases:
+    """Those of one fetch, while it is under way and its values are stored."""
+
+    def __init__(self, tokens: Mapping[str, str], release: "Release") -> None:
+        self.tokens = dict(tokens)
+        """By key; empty once they are given back."""
+        self._release = release
+
+    async def give_back(self) -> None:
+        """The fetch may go on, but nothing of it is stored."""
+        tokens, self.tokens = self.tokens, {}
+        await self._release(tokens, failed=False)
+
+
+class Release(Protocol):
+    """Gives leases back (tokens by key). `failed`: since the fetch has."""
+
+    async def __call__(self, leases: Mapping[str, str], *, failed: bool) -> None: ...
+
+
 class LeasedFetch:
     """One namespace's keys and how to fetch and store them."""
 
@@ -91,12 +111,15 @@ class LeasedFetch:
         accept_stale: bool,
         wait_s: float,
         is_optional: bool,
+        held: set[HeldLeases],
         near: Near | None = None,
     ) -> None:
-        """`wait_s`: how long one call to the server may wait for other callers' fetches.
+        """`wait_s`: how long one call to the server may wait for other callers' fetches. `held`:
+        where the client finds the leases that it gives back when it is closed.
         `is_optional`: without the server, or its Redis, the fetch alone will do. Raises TypeError
         for what `stored_as` can't be: before anything is fetched."""
         self._near = near
+        self._held = held
         self._operate = operate
         self._timeout_s = timeout_s
         self._background = background
@@ -195,19 +218,21 @@ class LeasedFetch:
         self, leases: Mapping[str, str]
     ) -> Mapping[str, Encoded | PantlerError]:
         """What the fetch gives; if it fails, the stale values, where each key has one."""
-        try:
-            values = await self._fetch_held(leases)
-        except Exception:
-            stale = await self._stale(leases) if self._accept_stale else {}
-            if len(stale) == len(leases):
-                return stale
-            raise
-        return {**values, **await self._store(values, leases)}
+        with self._holding(leases) as held:
+            try:
+                values = await self._fetch_held(held)
+            except Exception:
+                stale = await self._stale(leases) if self._accept_stale else {}
+                if len(stale) == len(leases):
+                    return stale
+                raise
+            return {**values, **await self._store(values, held)}
 
     async def _refresh(self, leases: Mapping[str, str]) -> None:
         """Fetches what was answered from the cache and is stale, or soon will be."""
         try:
-            await self._store(await self._fetch_held(leases), leases)
+            with self._holding(leases) as held:
+                await self._store(await self._fetch_held(held), held)
         except Exception:
             log.warning("refresh of %s in %r failed", list(leases), self._namespace, exc_info=True)
 
@@ -224,18 +249,27 @@ class LeasedFetch:
             if outcome.HasField("hit")
         }
 
-    async def _fetch_held(self, leases: Mapping[str, str]) -> dict[str, Encoded]:
-        """Fetches under leases (tokens by key). Those of which nothing comes are given back."""
+    @contextmanager
+    def _holding(self, leases: Mapping[str, str]) -> Iterator[HeldLeases]:
+        held = HeldLeases(leases, self._release)
+        self._held.add(held)
         try:
-            async with self._prolonged(leases):
-                values = await self.fetched(list(leases))
+            yield held
+        finally:
+            self._held.discard(held)
+
+    async def _fetch_held(self, held: HeldLeases) -> dict[str, Encoded]:
+        """Fetches under leases. Those of which nothing comes are given back."""
+        try:
+            async with self._prolonged(held):
+                values = await self.fetched(list(held.tokens))
         except Exception:
-            await asyncio.shield(self._background(self._release(leases, failed=True)))
+            await asyncio.shield(self._background(self._release(held.tokens, failed=True)))
             raise
         except asyncio.CancelledError:
-            self._background(self._release(leases, failed=False))
+            self._background(self._release(held.tokens, failed=False))
             raise
-        missing = {key: token for key, token in leases.items() if key not in values}
+        missing = {key: token for key, token in held.tokens.items() if key not in values}
         if missing:
             self._background(self._release(missing, failed=False))
         return values
@@ -253,19 +287,21 @@ class LeasedFetch:
         return values
 
     async def _store(
-        self, values: Mapping[str, Encoded], leases: Mapping[str, str]
+        self, values: Mapping[str, Encoded], held: HeldLeases
     ) -> dict[str, PantlerError]:
         """Stores what was fetched; what was refused, as too large, say. A value that is not stored
         because the server is away, or something happened to its key, is still a value. Cancelled,
         it goes on in the background."""
         refused: dict[str, PantlerError] = {}
         for part in parts_of(list(values), lambda key: len(values[key].data)):
+            if not held.tokens:
+                break  # the client was closed
             entries = [
                 cache_pb2.BatchSetEntry(
                     key=key,
                     value=values[key].data,
                     content_type=values[key].content_type,
-                    fill_token=leases[key],
+                    fill_token=held.tokens[key],
                 )
                 for key in part
             ]
@@ -308,21 +344,21 @@ class LeasedFetch:
             await self._release(leases, failed=False)
 
     @asynccontextmanager
-    async def _prolonged(self, leases: Mapping[str, str]) -> AsyncIterator[None]:
+    async def _prolonged(self, held: HeldLeases) -> AsyncIterator[None]:
         """Keeps leases while it lasts."""
-        task = asyncio.create_task(self._prolong(leases))
+        task = asyncio.create_task(self._prolong(held))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait((task,))
 
-    async def _prolong(self, leases: Mapping[str, str]) -> None:
-        held = dict(leases)
-        while held:
+    async def _prolong(self, held: HeldLeases) -> None:
+        lost: set[str] = set()
+        while tokens := {key: held.tokens[key] for key in held.tokens.keys() - lost}:
             await asyncio.sleep(EXTEND_S)
-            kept = await asyncio.gather(*(self._extend(key, token) for key, token in held.items()))
-            held = {key: held[key] for key, still in zip(held, kept, strict=True) if still}
+            kept = await asyncio.gather(*(self._extend(*lease) for lease in tokens.items()))
+            lost.update(key for key, still in zip(tokens, kept, strict=True) if not still)
 
     async def _extend(self, key: str, token: str) -> bool:
         """Whether the lease may still hold."""
