@@ -37,6 +37,7 @@ class App:
     def __init__(self) -> None:
         self.computed: Counter[str] = Counter()
         self.background = 0
+        self.delay_s = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -132,8 +133,10 @@ def app_of(address: str, namespace: str, app: App) -> FastAPI:
             case "large":
                 return Response(b"x" * 1001)
             case "raised":
+                await asyncio.sleep(app.delay_s)
                 raise HTTPException(404)
             case "broken":
+                await asyncio.sleep(app.delay_s)
                 raise pantler.Unavailable("another Pantler is away")
             case "gone":
                 return Response("gone", 410)
@@ -298,6 +301,18 @@ async def test_without_pantler_all_is_computed(namespace: str, app: App) -> None
     async with serving(app_of(f"127.0.0.1:{free_port()}", namespace, app)) as browser:
         turns = [(await browser.get("/api/users/1")).turn for _ in range(3)]
     assert turns == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("kind", "status"), [("raised", 404), ("broken", 500)])
+async def test_requests_at_once_share_what_an_endpoint_raises(
+    browser: Browser, app: App, kind: str, status: int
+) -> None:
+    app.delay_s = 0.3
+    for most in (3, 6):  # each time the first, and one of those that came meanwhile
+        async with asyncio.timeout(5):  # and not 40 times 0.3 s
+            answers = await asyncio.gather(*(browser.get(f"/api/odd/{kind}") for _ in range(40)))
+        assert {answer.status for answer in answers} == {status}
+        assert app.computed[kind] <= most
 
 
 @pytest_asyncio.fixture(scope="module")

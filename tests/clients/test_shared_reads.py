@@ -1,6 +1,7 @@
 """get_or_set of one key by many callers of a client at the same moment."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from itertools import count
@@ -119,19 +120,104 @@ async def test_if_the_one_is_cancelled_another_goes_on(
     assert fetches == 2
 
 
-async def test_a_fetch_that_fails_fails_its_own_caller(
+async def test_a_fetch_that_fails_fails_all_who_came_before_it_began(
     client: pantler.AsyncClient, namespace: str
 ) -> None:
+    fetches = 0
+
     async def fetch() -> bytes:
+        nonlocal fetches
+        fetches += 1
+        await asyncio.sleep(0.1)
         if fails:
-            raise RuntimeError(fails.pop())
+            raise fails.pop()
         return b"v"
 
-    fails = ["second", "first"]
-    calls = (client.get_or_set(namespace, "k", fetch) for _ in range(10))
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    assert [str(one) for one in results if isinstance(one, RuntimeError)] == ["first", "second"]
-    assert results.count(b"v") == 8
+    fails: list[Exception] = [pantler.NotFound("second"), RuntimeError("first")]
+    for failure in reversed(list(fails)):
+        fetches = 0
+        calls = (client.get_or_set(namespace, "k", fetch) for _ in range(50))
+        async with asyncio.timeout(2):  # and not 50 times 0.1 s
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [one for one in results if one is not failure] == []
+        assert fetches == 1
+        frames = list(traceback.walk_tb(failure.__traceback__))
+        assert len(frames) < 20  # and not those of all callers
+        assert "fetch" in {frame.f_code.co_name for frame, _ in frames}
+    assert await client.get_or_set(namespace, "k", fetch) == b"v"
+
+
+async def test_who_waits_when_a_fetch_begins_shares_its_failure_and_who_comes_later_does_not(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+    fetching = [asyncio.Event() for _ in range(3)]
+    numbers = count()
+
+    async def fetch() -> bytes:
+        number = next(numbers)
+        fetching[number].set()
+        await gates[number].wait()
+        raise RuntimeError(number)
+
+    def calls(count: int) -> list[asyncio.Task[bytes]]:
+        return [asyncio.create_task(client.get_or_set(namespace, "k", fetch)) for _ in range(count)]
+
+    first = calls(1)
+    await fetching[0].wait()
+    during = []
+    for _ in range(10):  # each in a tick of its own
+        during += calls(1)
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        gates[0].set()
+        await fetching[1].wait()  # one of those that waited
+        late = calls(1)
+        await asyncio.sleep(0.05)
+        gates[1].set()
+        await fetching[2].wait()
+        gates[2].set()
+        results = await asyncio.gather(*first, *during, *late, return_exceptions=True)
+    assert [str(one) for one in results] == ["0", *["1"] * 10, "2"]
+
+
+async def test_those_who_share_a_failure_leave_no_lease_behind(
+    client: pantler.AsyncClient, server: PantlerServer, namespace: str
+) -> None:
+    async def failing() -> bytes:
+        await asyncio.sleep(0.05)
+        raise RuntimeError
+
+    async def fetch() -> bytes:
+        return b"v"
+
+    async def later(index: int) -> bytes:
+        await asyncio.sleep(index * 0.001)
+        return await client.get_or_set(namespace, "k", failing)
+
+    await asyncio.gather(*(later(index) for index in range(30)), return_exceptions=True)
+    async with pantler.AsyncClient(server.address) as other, asyncio.timeout(2):
+        assert await other.get_or_set(namespace, "k", fetch) == b"v"
+
+
+async def test_that_there_is_nothing_is_shared_too(
+    client: pantler.AsyncClient, namespace: str
+) -> None:
+    fetches = 0
+
+    async def nothing(keys: Sequence[str]) -> dict[str, bytes]:
+        nonlocal fetches
+        fetches += 1
+        await asyncio.sleep(0.05)
+        return {}
+
+    async def later(index: int) -> dict[str, bytes]:
+        await asyncio.sleep(index // 10 * 0.005)
+        return await client.get_many_or_set(namespace, ["k"], nothing)
+
+    found = await asyncio.gather(*(later(index) for index in range(30)))
+    assert found == [{}] * 30
+    assert fetches == 2
 
 
 async def test_a_server_that_is_away_is_away_for_all_at_once() -> None:

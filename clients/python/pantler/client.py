@@ -138,7 +138,8 @@ class AsyncClient(
 
         Of all callers on all machines that miss the key at once, one fetches; the others wait for
         its value, however long it takes: bound it with `asyncio.timeout`. If the fetch fails, its
-        caller gets its error, and the next one fetches. With `accept_stale`, in the namespace's
+        caller gets its error, and so do those of this client that waited for the key when it began;
+        of all others the next one fetches. With `accept_stale`, in the namespace's
         grace the stale value is given at once while this client fetches in the background (as it
         does for a fresh one that is soon due), or after the fetch has failed.
         """
@@ -149,16 +150,18 @@ class AsyncClient(
         async def fetch_it(_: Sequence[str]) -> dict[str, bytes]:
             return {key: await fetch()}
 
-        values = await self.get_many_or_set(
-            namespace,
-            [key],
-            fetch_it,
-            ttl=ttl,
-            tags=tags,
-            depends_on=depends_on,
-            content_type=content_type,
-            accept_stale=accept_stale,
-        )
+        values: dict[str, bytes] = {}
+        while key not in values:  # it may share a fetch of `get_many_or_set`, which gives none
+            values = await self.get_many_or_set(
+                namespace,
+                [key],
+                fetch_it,
+                ttl=ttl,
+                tags=tags,
+                depends_on=depends_on,
+                content_type=content_type,
+                accept_stale=accept_stale,
+            )
         return values[key]
 
     async def get_many_or_set(
@@ -223,6 +226,7 @@ class AsyncClient(
             wait_s=min(WAIT_S, self._timeout_s) if is_optional else WAIT_S,
             is_optional=is_optional and not is_one,
             held=self._held,
+            fruitless=self._fruitless,
             near=self._near,
         )
         with errors_of_the_fetch():

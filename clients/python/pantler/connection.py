@@ -26,7 +26,7 @@ from pantler.guarded_channel import GuardedChannel
 from pantler.leased_fetch import HeldLeases
 from pantler.near_cache import NearCache
 from pantler.operation_stream import Operation, StreamLost, connect, too_late
-from pantler.shared_reads import SharedReads
+from pantler.shared_reads import FruitlessFetches, SharedReads
 from pantler.telemetry import Hook, Telemetry
 from pantler.v1 import cache_pb2_grpc, counter_pb2_grpc, rate_limit_pb2_grpc
 
@@ -91,6 +91,7 @@ class Connection:
         self._held: set[HeldLeases] = set()
         self._closed = False
         self._shared_reads: SharedReads[dict[str, Encoded]] = SharedReads()
+        self._fruitless = FruitlessFetches()
         self._near: NearCached | None = None
         if near_cache is not None:
             from pantler import near_cached  # it needs an extra

@@ -101,7 +101,8 @@ class _Policy:
 class ResponseCache:
     """Keeps what a route answers to GET and HEAD, for all who ask for the same path and query, in
     whatever order its names stand. Of those who miss it at once, on all machines, one computes
-    it. If Pantler is away, all do.
+    it; what it raises, an HTTPException say, is raised for those too that waited when it began. If
+    Pantler is away, all compute.
 
     A hit is answered before the route's dependencies run: don't cache what they guard.
 
@@ -174,9 +175,9 @@ class ResponseCache:
             answering = _Answering(client, policy, compute, request)
             try:
                 return await answering.answer()
+            except _EndpointFailed as failed:
+                raise failed.error.with_traceback(failed.traceback) from failed.error.__cause__
             except PantlerError as exc:
-                if exc is answering.failure:  # the endpoint's own
-                    raise
                 if isinstance(exc, Unavailable | DeadlineExceeded):
                     self._away_until = loop.time() + AWAY_S
                 log.warning("%s is served uncached: %s", request.url.path, exc)
@@ -194,6 +195,15 @@ class CachedRoute(APIRoute):
         return cache.handler(handler) if isinstance(cache, ResponseCache) else handler
 
 
+class _EndpointFailed(Exception):
+    """What an endpoint raised, for this request or for one that shares it, is none of Pantler's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+        self.traceback = error.__traceback__  # each request that raises it adds to it
+
+
 class _Answering:
     """The answer to one request."""
 
@@ -209,7 +219,6 @@ class _Answering:
         self._tags: list[str] = []
         self.computed: Response | None = None
         """What this request has computed, since it was not in the cache."""
-        self.failure: Exception | None = None
 
     async def answer(self) -> Response:
         policy = self._policy
@@ -243,8 +252,7 @@ class _Answering:
         try:
             self.computed = await self._compute(Request(scope, self._request.receive))
         except Exception as exc:
-            self.failure = exc
-            raise
+            raise _EndpointFailed(exc) from exc
         value = self._kept(self.computed)
         if value == UNKEPT:
             # Its ttl is its own. The Set ends the lease, so the fill with this value is refused.

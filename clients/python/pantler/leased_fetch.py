@@ -1,8 +1,9 @@
 """Fetches what the cache misses: once for all callers, on all machines, that miss it at once.
 
 The server gives the lease of a key to one caller; it fetches, and its Set ends the lease. The
-others wait in their calls to the server. A holder prolongs its leases while it fetches, so a long
-fetch stays one; if it dies, its leases end after LEASE_S and the next caller fetches.
+others wait in their calls to the server; if a fetch gives no value, those of this client that
+waited when it began share that (`shared_reads.py`). A holder prolongs its leases while it fetches,
+so a long fetch stays one; if it dies, its leases end after LEASE_S and the next caller fetches.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
     Iterable,
     Iterator,
@@ -32,6 +34,7 @@ from pantler.errors import (
     from_status,
 )
 from pantler.model import Entry
+from pantler.shared_reads import Fruitless, FruitlessFetches, share
 from pantler.v1 import cache_pb2
 
 LEASE_S = 10.0  # what the callers of a holder that died wait
@@ -51,6 +54,7 @@ class FetchFailed(Exception):
     def __init__(self, error: PantlerError) -> None:
         super().__init__()
         self.error = error
+        self.traceback = error.__traceback__  # of the fetch: each caller that raises it adds to it
 
 
 class Background(Protocol):
@@ -112,6 +116,7 @@ class LeasedFetch:
         wait_s: float,
         is_optional: bool,
         held: set[HeldLeases],
+        fruitless: FruitlessFetches,
         near: Near | None = None,
     ) -> None:
         """`wait_s`: how long one call to the server may wait for other callers' fetches. `held`:
@@ -120,6 +125,7 @@ class LeasedFetch:
         for what `stored_as` can't be: before anything is fetched."""
         self._near = near
         self._held = held
+        self._fruitless = fruitless
         self._operate = operate
         self._timeout_s = timeout_s
         self._background = background
@@ -155,6 +161,9 @@ class LeasedFetch:
                     raise
                 results.update(await self.fetched(wanted))
                 break
+            if isinstance(outcomes, Fruitless):
+                results.update(await self._instead(wanted, outcomes))
+                break
             for key, outcome in zip(wanted, outcomes, strict=True):
                 if outcome.HasField("error"):
                     results[key] = from_status(outcome.error)
@@ -176,8 +185,9 @@ class LeasedFetch:
             results.update(await self.fetched(away) if away else {})
         return [results.get(key) for key in keys]
 
-    async def _ask(self, keys: Sequence[str]) -> Sequence[cache_pb2.BatchGetOutcome]:
-        """Asks for keys and their leases; waits if others hold all that are missing."""
+    async def _ask(self, keys: Sequence[str]) -> Sequence[cache_pb2.BatchGetOutcome] | Fruitless:
+        """Asks for keys and their leases; waits if others hold all that are missing, or until a
+        fetch of them that begins meanwhile in this client has come to nothing."""
         lease = cache_pb2.LeaseRequest(
             ttl=timedelta(seconds=LEASE_S),
             wait=timedelta(seconds=self._wait_s),
@@ -191,18 +201,22 @@ class LeasedFetch:
             until_closed=True,
         )
         try:
-            answer: cache_pb2.BatchGetResponse = await asyncio.shield(asking)
+            fruitless = await self._fruitless.wait((self._namespace, *keys), asking)
         except asyncio.CancelledError:
-            if asking.cancelled():
-                raise PantlerError("the client was closed during the call") from None
             self._background(self._give_back_when_given(keys, asking))
             raise
+        if fruitless is not None:
+            self._background(self._give_back_when_given(keys, asking))
+            return fruitless
+        if asking.cancelled():
+            raise PantlerError("the client was closed during the call")
+        answer: cache_pb2.BatchGetResponse = asking.result()
         return answer.outcomes
 
     async def _give_back_when_given(
         self, keys: Sequence[str], asking: "asyncio.Task[cache_pb2.BatchGetResponse]"
     ) -> None:
-        """For a caller that was cancelled: its answer may be on its way, with leases."""
+        """For a caller that does not wait any more: its answer may be on its way, with leases."""
         await asyncio.wait((asking,), timeout=IN_FLIGHT_S)
         if not asking.done():
             asking.cancel()  # the server gives it none any more
@@ -222,8 +236,7 @@ class LeasedFetch:
             try:
                 values = await self._fetch_held(held)
             except Exception:
-                stale = await self._stale(leases) if self._accept_stale else {}
-                if len(stale) == len(leases):
+                if stale := await self._stale(leases):
                     return stale
                 raise
             return {**values, **await self._store(values, held)}
@@ -236,18 +249,30 @@ class LeasedFetch:
         except Exception:
             log.warning("refresh of %s in %r failed", list(leases), self._namespace, exc_info=True)
 
-    async def _stale(self, keys: Iterable[str]) -> dict[str, Encoded]:
-        """The values that may be given after a fetch of them has failed."""
+    async def _instead(self, keys: Sequence[str], fruitless: Fruitless) -> Mapping[str, Encoded]:
+        """What those get that share what a fetch came to."""
+        if fruitless.error is None:
+            return {}
+        await asyncio.wait((fruitless.released,))  # the server knows then that stale ones may do
+        if stale := await self._stale(keys):
+            return stale
+        raise fruitless.error.with_traceback(fruitless.traceback)
+
+    async def _stale(self, keys: Collection[str]) -> dict[str, Encoded]:
+        """The values that may be given after a fetch of them has failed; none unless all may."""
+        if not self._accept_stale:
+            return {}
         request = cache_pb2.BatchGetRequest(namespace=self._namespace, keys=keys, accept_stale=True)
         try:
             answer = await self._operate("batch_get", request)
         except PantlerError:
             return {}  # the failure of the fetch says more
-        return {
+        stale = {
             key: _encoded(outcome.hit.entry)
             for key, outcome in zip(keys, answer.outcomes, strict=True)
             if outcome.HasField("hit")
         }
+        return stale if len(stale) == len(keys) else {}
 
     @contextmanager
     def _holding(self, leases: Mapping[str, str]) -> Iterator[HeldLeases]:
@@ -260,18 +285,24 @@ class LeasedFetch:
 
     async def _fetch_held(self, held: HeldLeases) -> dict[str, Encoded]:
         """Fetches under leases. Those of which nothing comes are given back."""
+        waiting = self._fruitless.waiting((self._namespace, *held.tokens))
         try:
             async with self._prolonged(held):
                 values = await self.fetched(list(held.tokens))
-        except Exception:
-            await asyncio.shield(self._background(self._release(held.tokens, failed=True)))
+        except Exception as exc:
+            releasing = self._background(self._release(held.tokens, failed=True))
+            # Before that is sent: the lease is for who comes after them.
+            share(Fruitless(exc, exc.__traceback__, releasing), waiting)
+            await asyncio.shield(releasing)
             raise
         except asyncio.CancelledError:
             self._background(self._release(held.tokens, failed=False))
             raise
         missing = {key: token for key, token in held.tokens.items() if key not in values}
         if missing:
-            self._background(self._release(missing, failed=False))
+            releasing = self._background(self._release(missing, failed=False))
+            if not values:
+                share(Fruitless(None, None, releasing), waiting)
         return values
 
     async def fetched(self, keys: Sequence[str]) -> dict[str, Encoded]:
@@ -394,7 +425,7 @@ def errors_of_the_fetch() -> Iterator[None]:
     try:
         yield
     except FetchFailed as failed:
-        raise failed.error from failed.error.__cause__
+        raise failed.error.with_traceback(failed.traceback) from failed.error.__cause__
 
 
 def _encoded(entry: cache_pb2.Entry) -> Encoded:

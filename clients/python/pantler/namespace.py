@@ -82,9 +82,16 @@ class Namespace(Generic[T]):
         async def fetch_it(_: Sequence[str]) -> dict[str, T]:
             return {key: await fetch()}
 
-        values = await self._fetched(
-            [key], fetch_it, ttl=ttl, tags=tags, depends_on=depends_on, accept_stale=accept_stale
-        )
+        values: dict[str, Encoded] = {}
+        while key not in values:  # it may share a fetch of `get_many_or_set`, which gives none
+            values = await self._fetched(
+                [key],
+                fetch_it,
+                ttl=ttl,
+                tags=tags,
+                depends_on=depends_on,
+                accept_stale=accept_stale,
+            )
         return self._decoded(key, values[key])
 
     async def get_many_or_set(

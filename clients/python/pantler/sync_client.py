@@ -393,7 +393,8 @@ class Client(BlockingClient):
 
         Of all callers on all machines that miss the key at once, one fetches; the others wait for
         its value, however long it takes. If the fetch fails, its
-        caller gets its error, and the next one fetches. With `accept_stale`, in the namespace's
+        caller gets its error, and so do those of this client that waited for the key when it began;
+        of all others the next one fetches. With `accept_stale`, in the namespace's
         grace the stale value is given at once while this client fetches in the background (as it
         does for a fresh one that is soon due), or after the fetch has failed.
         """
