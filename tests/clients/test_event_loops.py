@@ -1,8 +1,11 @@
 """Clients of several event loops, one after another: what gRPC tells of one that has ended."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable, Iterator
 
+import pantler
 import pytest
 
 from tests.servers.pantler import PantlerServer
@@ -35,19 +38,68 @@ def test_one_loop_hears_nothing_of_another(server: PantlerServer, end: str) -> N
     assert not done.stderr
 
 
-def test_a_client_of_another_loop_says_so(server: PantlerServer) -> None:
-    program = """
-import asyncio, sys
-import pantler
+CALLS: list[Callable[[pantler.AsyncClient], Awaitable[object]]] = [
+    lambda client: client.set("loops", "k", b"v"),
+    lambda client: client.get("loops", "k"),
+    lambda client: client.get_or_set("loops", "k", fetch),
+    lambda client: client.describe("loops", "k"),
+    lambda client: client.invalidate_tags("loops", ["t"]),
+]
+ANOTHER = "the client is another event loop's: make one in each"
 
-client = pantler.AsyncClient(sys.argv[1])
-asyncio.run(client.set("loops", "k", b"v"))
-for call in (client.set("loops", "k", b"v"), client.get("loops", "k")):
-    try:
-        asyncio.run(call)
-    except pantler.PantlerError as exc:
-        print(exc)
-"""
-    run = [sys.executable, "-c", program, server.address]
-    done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True, timeout=30)
-    assert done.stdout.count("the client is another event loop's: make one in each") == 2
+
+async def fetch() -> bytes:
+    return b"v"
+
+
+@pytest.fixture
+def home() -> Iterator[asyncio.Runner]:
+    """Has an event loop that a test may run beside another."""
+    with asyncio.Runner() as runner:
+        runner.get_loop()
+        yield runner
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["streams", "calls"])
+@pytest.mark.parametrize("first", CALLS)
+def test_a_client_of_another_loop_says_so(
+    server: PantlerServer,
+    home: asyncio.Runner,
+    first: Callable[[pantler.AsyncClient], Awaitable[object]],
+    coalesce: bool,
+) -> None:
+    client = pantler.AsyncClient(server.address, coalesce=coalesce)
+
+    async def use(call: Callable[[pantler.AsyncClient], Awaitable[object]]) -> None:
+        async with asyncio.timeout(5):
+            await call(client)
+
+    home.run(use(first))
+    for call in (*CALLS, pantler.AsyncClient.close):
+        with pytest.raises(pantler.PantlerError, match=ANOTHER):
+            asyncio.run(use(call))
+    home.run(use(first))  # nothing of it was harmed
+    home.run(use(pantler.AsyncClient.close))
+    asyncio.run(use(pantler.AsyncClient.close))  # it is closed already
+
+
+def test_a_client_whose_loop_is_closed_can_be_closed_in_another(server: PantlerServer) -> None:
+    client = pantler.AsyncClient(server.address)
+
+    async def use() -> None:
+        await asyncio.gather(*(call(client) for call in CALLS))
+        client._background(asyncio.sleep(60), until_closed=True)
+
+    async def close() -> None:
+        async with asyncio.timeout(5):
+            for call in CALLS:
+                with pytest.raises(pantler.PantlerError, match=ANOTHER):
+                    await call(client)
+            await client.close()
+        with pytest.raises(pantler.PantlerError, match="the client is closed"):
+            await client.get("loops", "k")
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use())
+    loop.close()  # without what asyncio.run does: its tasks never end
+    asyncio.run(close())

@@ -23,6 +23,7 @@ from pantler.errors import (
 )
 from pantler.exchange import MAX_MESSAGE_BYTES, Exchange
 from pantler.guarded_channel import GuardedChannel
+from pantler.home_loop import HomeLoop
 from pantler.leased_fetch import HeldLeases
 from pantler.near_cache import NearCache
 from pantler.operation_stream import Operation, StreamLost, connect, too_late
@@ -89,6 +90,7 @@ class Connection:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._until_closed: set[asyncio.Task[Any]] = set()
         self._held: set[HeldLeases] = set()
+        self._home = HomeLoop()
         self._closed = False
         self._shared_reads: SharedReads[dict[str, Encoded]] = SharedReads()
         self._fruitless = FruitlessFetches()
@@ -117,22 +119,27 @@ class Connection:
     async def close(self) -> None:
         """Closes the connection, for good. Calls under way fail; fetches in the background are
         cancelled, and leases given back. A caller whose fetch is under way gets its value, which is
-        not stored."""
+        not stored. To be called in the client's event loop: in another one it raises PantlerError,
+        unless that is closed."""
+        is_gone = self._home.is_gone  # with all that ran there
+        if not (is_gone or self._closed):
+            self._home.check()
         self._closed = True
-        for task in self._until_closed:
-            task.cancel()
-        while self._tasks:  # a fetch that is cancelled starts to give its lease back
-            await asyncio.wait(tuple(self._tasks))
-        await asyncio.gather(*(held.give_back() for held in self._held))
-        if self._exchange is not None:
-            await self._exchange.close()
+        if not is_gone:
+            for task in self._until_closed:
+                task.cancel()
+            while self._tasks:  # a fetch that is cancelled starts to give its lease back
+                await asyncio.wait(tuple(self._tasks))
+            await asyncio.gather(*(held.give_back() for held in self._held))
+            if self._exchange is not None:
+                await self._exchange.close()
         self._breaker.tell_no_more()
         if self._telemetry is not None and not self._breaker.is_closed:
             self._telemetry.breaker(False)
         # They know the client: without them it goes, with what it has of gRPC, as forks.py needs.
         self._exchange = self._direct = None
         self._breaker = Breaker(self._address, lambda: None)
-        if "_open_channel" in vars(self):
+        if "_open_channel" in vars(self) and not is_gone:
             await self._open_channel.close()
         for name in tuple(vars(self)):  # the channel, and the stubs on it
             if isinstance(getattr(type(self), name, None), cached_property):
@@ -141,7 +148,7 @@ class Connection:
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
         """That of the stubs."""
-        guarded = GuardedChannel(self._open_channel, self._breaker, self._telemetry)
+        guarded = GuardedChannel(self._open_channel, self._breaker, self._telemetry, self._home)
         return cast(grpc.aio.Channel, guarded)
 
     @cached_property
@@ -150,6 +157,7 @@ class Connection:
         gRPC 1.85 may crash where a stub is made on a channel that is closed."""
         if self._closed:
             raise PantlerError("the client is closed")
+        self._home.check()
         return forks.opened(partial(grpc.aio.insecure_channel, self._address, _CHANNEL_OPTIONS))
 
     def _streams(self) -> Exchange | None:
@@ -157,6 +165,7 @@ class Connection:
         if self._exchange is None and self._coalesce:
             if self._closed:
                 raise PantlerError("the client is closed")
+            self._home.check()
             sent = None if self._telemetry is None else self._telemetry.sent
             self._exchange = Exchange(
                 self._own_channel,
@@ -256,6 +265,7 @@ class Connection:
     async def _alone(self, name: str, request: Any, timeout_s: float) -> Any:
         """An operation as a call of its own. Raises StreamLost where gRPC itself says that the
         server is away."""
+        self._home.check()
         try:
             return await answer_to(self._methods[name], request, timeout_s)
         except Unavailable as exc:

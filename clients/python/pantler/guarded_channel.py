@@ -20,6 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from pantler.attempts import Attempts
 from pantler.breaker import Breaker
 from pantler.errors import NotReplicated, Unavailable, from_rpc_error
+from pantler.home_loop import HomeLoop
 from pantler.telemetry import Telemetry, Tokens
 
 Method = Callable[..., Awaitable[Any]]
@@ -29,11 +30,16 @@ class GuardedChannel:
     """Takes the place of a channel where a stub is made."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, breaker: Breaker, telemetry: Telemetry | None
+        self,
+        channel: grpc.aio.Channel,
+        breaker: Breaker,
+        telemetry: Telemetry | None,
+        home: HomeLoop,
     ) -> None:
         self._channel = channel
         self._breaker = breaker
         self._telemetry = telemetry
+        self._home = home
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
@@ -44,6 +50,7 @@ class GuardedChannel:
         operation = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.rpartition("/")[2]).lower()
 
         async def call(request: Any, timeout: float) -> Any:  # gRPC's interface
+            self._home.check()
             may_be_repeated = is_idempotent or bool(getattr(request, "request_id", ""))
             if self._telemetry is None:
                 return await self._call(method, may_be_repeated, request, timeout)
