@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
 from typing import Any
@@ -109,6 +109,7 @@ def test_texts_in_a_template_do_not_run_into_each_other(one: Any, other: Any) ->
         (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         (date(2024, 2, 29), "2024-02-29"),
         (datetime(2024, 2, 29, tzinfo=UTC), "2024-02-29T00:00:00+00:00"),
+        (time(12, 30), "12:30:00"),
         (Color.RED, "red"),
         (Color.BLUE, "2"),
         (Level.LOW, "1"),

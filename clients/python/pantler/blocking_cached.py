@@ -5,6 +5,7 @@ from datetime import timedelta
 from inspect import iscoroutinefunction
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from pantler.arguments import checked_ttl
 from pantler.blocking import in_caller
 from pantler.cached import PlannedFunction
 from pantler.loop_thread import LoopThread
@@ -38,7 +39,7 @@ class BlockingCachedFunction(PlannedFunction[P], Generic[P, T]):
             raise TypeError(f"{function!r} is `async def`: for that decorate by an AsyncClient")
         self._thread = thread
         self._namespace = namespace
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
         self._accept_stale = accept_stale
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:

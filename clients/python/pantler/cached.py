@@ -22,6 +22,7 @@ from typing import (
     overload,
 )
 
+from pantler.arguments import checked_ttl
 from pantler.batch import listed
 from pantler.key_template import MAX_TAG_BYTES, Arguments, CallKey, KeyTemplate, bound
 
@@ -127,7 +128,7 @@ class CachedFunction(PlannedFunction[P], Generic[P, T]):
         if not iscoroutinefunction(self._function):
             raise TypeError(f"cached is for `async def` functions, not for {function!r}")
         self._namespace = namespace
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
         self._accept_stale = accept_stale
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, get_args
 from uuid import uuid4
 
+from pantler.arguments import checked_ttl
 from pantler.batch import listed
 from pantler.cdn_model import CachePolicy, EdgeValue, PurgeReceipt, PurgeState, PurgeStatus
 from pantler.connection import Connection
@@ -159,7 +160,7 @@ class CdnCalls(Connection):
             target=target,
             key=key,
             value=value,
-            ttl=ttl,
+            ttl=checked_ttl(ttl),
             metadata=None if metadata is None else struct(metadata),
         )
         await answer_to(self._cdn_service.PutEdgeValue, request, self._timeout_s)

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any, TypeVar, cast
 
 from pantler.admin import AdminCalls
+from pantler.arguments import checked_ttl, fetched, place
 from pantler.batch import in_parts, listed, several
 from pantler.cache_messages import description, entry_of, found, set_result
 from pantler.cdn import CdnCalls
@@ -148,7 +149,7 @@ class AsyncClient(
             return kept.value
 
         async def fetch_it(_: Sequence[str]) -> dict[str, bytes]:
-            return {key: await fetch()}
+            return {key: await fetched(fetch())}
 
         values: dict[str, bytes] = {}
         while key not in values:  # it may share a fetch of `get_many_or_set`, which gives none
@@ -182,7 +183,7 @@ class AsyncClient(
         refused."""
 
         async def fetch_encoded(asked: Sequence[str]) -> dict[str, Encoded]:
-            values = await fetch(asked)
+            values = await fetched(fetch(asked))
             return {key: Encoded(values[key], content_type) for key in asked if key in values}
 
         try:
@@ -212,7 +213,11 @@ class AsyncClient(
         accept_stale: bool,
     ) -> dict[str, Encoded]:
         """As `get_many_or_set`, each value with its content type."""
-        stored_as = {"ttl": ttl, "tags": listed(tags), "depends_on": listed(depends_on)}
+        stored_as = {
+            "ttl": checked_ttl(ttl),
+            "tags": listed(tags),
+            "depends_on": listed(depends_on),
+        }
         places = several(keys)
         is_optional, is_one = self._is_optional, len(places) == 1
         fetching = LeasedFetch(
@@ -264,6 +269,7 @@ class AsyncClient(
         it is judged on what `get` would give. `request_id`: repeated within 10 minutes, the call
         stores nothing and gives the first result again.
         """
+        place(namespace, key)
         condition: dict[str, Any] = {
             name: wanted
             for name, wanted in (
@@ -281,7 +287,7 @@ class AsyncClient(
             namespace=namespace,
             key=key,
             value=value,
-            ttl=ttl,
+            ttl=checked_ttl(ttl),
             sliding=sliding,
             tags=listed(tags),
             depends_on=listed(depends_on),
@@ -297,12 +303,14 @@ class AsyncClient(
     ) -> datetime | None:
         """Gives an entry a new ttl from now on, the namespace's default if none; when it expires
         then, None if there is no entry."""
-        request = cache_pb2.TouchRequest(namespace=namespace, key=key, ttl=ttl)
+        place(namespace, key)
+        request = cache_pb2.TouchRequest(namespace=namespace, key=key, ttl=checked_ttl(ttl))
         answer = await self._operate("touch", request)
         return answer.expire_time.ToDatetime(UTC) if answer.found else None
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Removes an entry, with `if_version` only that version of it; whether it was there."""
+        place(namespace, key)
         request = cache_pb2.DeleteRequest(namespace=namespace, key=key, if_version=if_version)
         answer: cache_pb2.DeleteResponse = await self._operate("delete", request)
         return answer.deleted
@@ -310,6 +318,7 @@ class AsyncClient(
     async def describe(self, namespace: str, key: str) -> Description:
         """Everything about a key but its value, and why there is none. For looking into something:
         it is no faster than `get`."""
+        place(namespace, key)
         request = cache_pb2.DescribeRequest(namespace=namespace, key=key)
         answer = await answer_to(self._cache.Describe, request, self._timeout_s)
         return description(answer)
@@ -375,7 +384,7 @@ class AsyncClient(
     ) -> dict[str, SetResult]:
         """As `set_many`, each value with its content type."""
         stored_as: dict[str, Any] = {
-            "ttl": ttl,
+            "ttl": checked_ttl(ttl),
             "tags": listed(tags),
             "depends_on": listed(depends_on),
         }

@@ -5,6 +5,7 @@ from datetime import UTC, timedelta
 from functools import cached_property
 from typing import Any
 
+from pantler.arguments import checked_ttl
 from pantler.batch import in_parts, listed, several
 from pantler.connection import Connection
 from pantler.counter_model import CounterResult
@@ -47,7 +48,7 @@ class CounterCalls(Connection):
             delta=delta,
             ceiling=ceiling,
             floor=floor,
-            ttl=ttl,
+            ttl=checked_ttl(ttl),
             request_id=request_id,
         )
         answer = await self._operate("increment", request, repeatable=bool(request_id))
@@ -99,7 +100,7 @@ class CounterCalls(Connection):
         async def add(part: Sequence[str]) -> list[bool | PantlerError | None]:
             nonlocal changed
             request = counter_pb2.AddUniqueRequest(
-                namespace=namespace, set=set_name, members=part, ttl=ttl
+                namespace=namespace, set=set_name, members=part, ttl=checked_ttl(ttl)
             )
             answer = await answer_to(self._counter_service.AddUnique, request, self._timeout_s)
             changed |= answer.changed
@@ -121,7 +122,9 @@ class CounterCalls(Connection):
         """Lets a set have seen what up to 100 others have, as a month from its days; how many
         different members it has seen then."""
         words: dict[str, Any] = {"from": listed(sets)}  # a word of Python's
-        request = counter_pb2.MergeUniqueRequest(namespace=namespace, into=into, ttl=ttl, **words)
+        request = counter_pb2.MergeUniqueRequest(
+            namespace=namespace, into=into, ttl=checked_ttl(ttl), **words
+        )
         answer = await answer_to(self._counter_service.MergeUnique, request, self._timeout_s)
         return answer.count
 

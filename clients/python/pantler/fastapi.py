@@ -36,6 +36,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Message
 
+from pantler.arguments import checked_ttl
 from pantler.batch import listed
 from pantler.client import AsyncClient
 from pantler.errors import DeadlineExceeded, PantlerError, Unavailable
@@ -132,7 +133,7 @@ class ResponseCache:
     ) -> None:
         self._policy = _Policy(
             namespace=namespace,
-            ttl=ttl,
+            ttl=checked_ttl(ttl),
             tags=tuple(KeyTemplate(tag, "the path", MAX_TAG_BYTES) for tag in listed(tags)),
             vary=tuple(sorted(name.lower() for name in vary)),
             cache_control=cache_control,

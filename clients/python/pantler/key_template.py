@@ -13,7 +13,7 @@ Two lists of arguments that differ make different keys:
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from enum import Enum
 from hashlib import sha256
 from string import Formatter
@@ -43,6 +43,7 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     UUID: str,
     date: date.isoformat,
     datetime: datetime.isoformat,
+    time: time.isoformat,
     Enum: lambda value: _form(value.value, _TEXTS),
 }
 _LITERALS: dict[type, Callable[[Any], str]] = {
@@ -54,6 +55,7 @@ _LITERALS: dict[type, Callable[[Any], str]] = {
     UUID: lambda value: f"UUID({value})",
     date: lambda value: f"date({value.isoformat()})",
     datetime: lambda value: f"datetime({value.isoformat()})",
+    time: lambda value: f"time({value.isoformat()})",
     Enum: lambda value: f"{_name_of(type(value))}.{value.name or value.value}",
 }
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 
 from pantler import codecs
+from pantler.arguments import checked_ttl, fetched
 from pantler.batch import listed
 from pantler.cached import CachedFunction
 from pantler.codecs import Codec, Encoded
@@ -41,10 +42,13 @@ class Namespace(Generic[T]):
         tags: Iterable[str],
         accept_stale: bool,
     ) -> None:
+        if not all(hasattr(codec, name) for name in ("content_type", "encode", "decode")):
+            form = codec.__qualname__ if isinstance(codec, type) else repr(codec)
+            raise TypeError(f"{form} is no codec: give codecs.of({form})")
         self.name: str = name
         self.codec: Codec[T] = codec
         self._client = client
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
         self._tags = listed(tags)
         self._accept_stale = accept_stale
 
@@ -80,7 +84,7 @@ class Namespace(Generic[T]):
             return self._decoded(key, _encoded(kept))
 
         async def fetch_it(_: Sequence[str]) -> dict[str, T]:
-            return {key: await fetch()}
+            return {key: await fetched(fetch())}
 
         values: dict[str, Encoded] = {}
         while key not in values:  # it may share a fetch of `get_many_or_set`, which gives none
@@ -250,7 +254,7 @@ class Namespace(Generic[T]):
         accept_stale: bool | None,
     ) -> dict[str, Encoded]:
         async def fetch_encoded(asked: Sequence[str]) -> dict[str, Encoded]:
-            values = await fetch(asked)
+            values = await fetched(fetch(asked))
             return {key: self._encoded(key, values[key]) for key in asked if key in values}
 
         return await self._client._get_or_set_encoded(

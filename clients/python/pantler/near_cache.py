@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pantler.arguments import checked_ttl
 from pantler.batch import listed
 
 SURE = timedelta(seconds=2)  # a heartbeat vouches for all that was in force so long before it
@@ -61,8 +62,8 @@ class NearCache:
         ttls = self.ttls()
         if not 1 <= len(ttls) <= MAX_NAMESPACES:
             raise ValueError(f"name 1 to {MAX_NAMESPACES} namespaces, not {len(ttls)}")
-        if min(ttls.values()) <= timedelta(0):
-            raise ValueError("a ttl must be above 0")
+        for ttl in ttls.values():
+            checked_ttl(ttl)
         if self.max_bytes < 1:
             raise ValueError("max_bytes must be above 0")
         if not timedelta(seconds=5) <= self.max_staleness <= timedelta(minutes=3):
