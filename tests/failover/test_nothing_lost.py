@@ -57,8 +57,16 @@ class Deployment:
         self._killed: list[PantlerServer] = []
 
     async def start(self) -> None:
-        self.server = PantlerServer(*self._arguments, config=self._config)
-        await self.server.start()
+        """Again and again while workers of the one before still have the port."""
+        while True:
+            self.server = PantlerServer(*self._arguments, config=self._config)
+            try:
+                await self.server.start()
+            except AssertionError as exc:
+                if "Address already in use" not in str(exc):
+                    raise
+            else:
+                return
 
     async def kill(self) -> None:
         """The supervisor, and starts it again."""

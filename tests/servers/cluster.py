@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Self
 
+from redis.exceptions import ResponseError
+
 from tests.servers.valkey import ValkeyServer, start_all
 
 SLOTS = 16384
@@ -53,13 +55,25 @@ class ClusterGroup:
         async with asyncio.timeout(READY_TIMEOUT_S):
             await self._until_all_know(f"cluster_known_nodes:{len(self.servers)}")
             for primary, replica in zip(self.primaries, self.replicas, strict=True):
-                await replica.execute("CLUSTER", "REPLICATE", await self.node_id(primary))
+                await self._follow(replica, await self.node_id(primary))
             await self._until_all_know("cluster_state:ok")
             for replica in self.replicas:
                 while (await replica.execute("ROLE"))[3] != b"connected":
                     await asyncio.sleep(0.05)
             while not await self._all_see_replicas():
                 await asyncio.sleep(0.05)
+
+    async def _follow(self, replica: ValkeyServer, primary_id: str) -> None:
+        """A node that it knows it may know by another name yet, until both have shaken hands."""
+        while True:
+            try:
+                await replica.execute("CLUSTER", "REPLICATE", primary_id)
+            except ResponseError as exc:
+                if "Unknown node" not in str(exc):
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return
 
     async def node_id(self, server: ValkeyServer) -> str:
         answer: bytes = await server.execute("CLUSTER", "MYID")

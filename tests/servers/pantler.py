@@ -89,6 +89,8 @@ class PantlerServer:
                     for line in self.events[after:]:
                         if line.get("event") == event and fields.items() <= line.items():
                             return line
+                    if self._reader is not None and self._reader.done():
+                        raise AssertionError(f"it ended without {event!r}: {self.events}")
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
