@@ -24,6 +24,7 @@ class People(SqlOrigin):
 
     def __init__(self, file: Path, *, version_column: str | None = None) -> None:
         self.file = file
+        self.execute("PRAGMA journal_mode = WAL")  # to switch to it, the origin would lock the file
         self.execute(_SCHEMA)
         if version_column:
             self.execute(f"ALTER TABLE people ADD COLUMN {version_column} BIGINT")
