@@ -18,6 +18,7 @@ import grpc.aio
 
 from pantler.batch import text
 from pantler.errors import PantlerError
+from pantler.home_loop import ANOTHERS
 from pantler.model import Entry
 from pantler.operation_stream import (
     MAX_UNDER_WAY,
@@ -139,7 +140,7 @@ class Exchange:
         if self._is_closed:
             raise PantlerError("the client is closed")
         if asyncio.get_running_loop() is not self._loop:
-            raise PantlerError("the client is another event loop's: make one in each, and close it")
+            raise PantlerError(ANOTHERS)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._send)

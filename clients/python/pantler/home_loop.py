@@ -4,6 +4,8 @@ import asyncio
 
 from pantler.errors import PantlerError
 
+ANOTHERS = "the client is another event loop's: make one in each, and close it"
+
 
 class HomeLoop:
     """That of one client."""
@@ -22,4 +24,4 @@ class HomeLoop:
         if self._loop is None:
             self._loop = running
         elif self._loop is not running:
-            raise PantlerError("the client is another event loop's: make one in each, and close it")
+            raise PantlerError(ANOTHERS)
